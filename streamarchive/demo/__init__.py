@@ -1,0 +1,1 @@
+"""An archive with a synthesised interview on air, for trying everything out."""

@@ -1,0 +1,103 @@
+"""Everything that can go wrong and that a person can do something about.
+
+    StreamArchiveError
+    ├── UsageError                 the command or setting makes no sense (exit status 2)
+    ├── SettingsError              a setting is unknown, malformed or contradictory
+    ├── NotFoundError              no such interview, recording, cue, job
+    ├── ConflictError              somebody else changed it meanwhile
+    │   └── FencedError            another process owns this stream now
+    ├── DatabaseError              the catalogue cannot be opened or used
+    │   └── SchemaTooNewError      a newer StreamArchive has written it
+    ├── MediaError                 a file or stream cannot be read or written
+    │   ├── UnreadableMediaError   not media, or damaged beyond use
+    │   ├── SourceError            a stream's address refuses, or may not be used
+    │   └── StorageError           the media store failed or is full
+    ├── TranscriptionError         the recogniser failed
+    │   ├── ModelUnavailableError  the model is missing or cannot be fetched (worth a retry)
+    │   └── EngineDiedError        the engine's process ended (worth a retry)
+    └── SearchError                the index failed
+        └── SearchUnavailableError it cannot be reached at the moment (worth a retry)
+
+The text of every one of them is a sentence that says what happened and what to do.
+"""
+
+
+class StreamArchiveError(Exception):
+    """The root of the tree; its text is meant for a person."""
+
+    retryable = False
+    """Whether doing the same thing again later can succeed."""
+
+
+class UsageError(StreamArchiveError):
+    """The command line asks for something that makes no sense."""
+
+
+class SettingsError(StreamArchiveError):
+    """A setting is unknown, malformed or contradicts another."""
+
+
+class NotFoundError(StreamArchiveError):
+    """The thing asked for is not there (or not for this person)."""
+
+
+class ConflictError(StreamArchiveError):
+    """Somebody else changed it meanwhile."""
+
+
+class FencedError(ConflictError):
+    """Another process owns this stream now: stop writing."""
+
+
+class DatabaseError(StreamArchiveError):
+    """The catalogue cannot be opened or used."""
+
+
+class SchemaTooNewError(DatabaseError):
+    """The catalogue was written by a newer StreamArchive."""
+
+
+class MediaError(StreamArchiveError):
+    """A media file or stream cannot be read or written."""
+
+
+class UnreadableMediaError(MediaError):
+    """The file is no media, or is damaged beyond use."""
+
+
+class SourceError(MediaError):
+    """A stream's address refuses or may not be used."""
+
+    retryable = True
+
+
+class StorageError(MediaError):
+    """The media store failed or is full."""
+
+    retryable = True
+
+
+class TranscriptionError(StreamArchiveError):
+    """The recogniser failed."""
+
+
+class ModelUnavailableError(TranscriptionError):
+    """The model is missing or cannot be fetched."""
+
+    retryable = True
+
+
+class EngineDiedError(TranscriptionError):
+    """The engine's process ended before it had answered."""
+
+    retryable = True
+
+
+class SearchError(StreamArchiveError):
+    """The search index failed."""
+
+
+class SearchUnavailableError(SearchError):
+    """The search index cannot be reached at the moment."""
+
+    retryable = True

@@ -1,0 +1,1 @@
+"""ffmpeg and everything that touches media files."""

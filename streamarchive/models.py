@@ -1,0 +1,320 @@
+"""The words of the project as frozen values.
+
+Media times are integer milliseconds on the recording's media clock (names end in ``_ms``) or, where they
+have to add up exactly, 90 kHz ticks (names end in ``_ticks``); see `streamarchive.clock`. Wall-clock times
+are `datetime` in UTC.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType
+
+InterviewId = NewType("InterviewId", str)
+"""Ten characters of Crockford base 32: short enough for an address, too many to guess."""
+RecordingId = NewType("RecordingId", int)
+TakeId = NewType("TakeId", int)
+StreamId = NewType("StreamId", int)
+TranscriptId = NewType("TranscriptId", int)
+RunId = NewType("RunId", int)
+CueId = NewType("CueId", int)
+JobId = NewType("JobId", int)
+
+_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_interview_id() -> InterviewId:
+    """Draw an id (50 random bits)."""
+    return InterviewId("".join(secrets.choice(_ID_ALPHABET) for _ in range(10)))
+
+
+class Visibility(StrEnum):
+    """Who may see an interview; set by people only."""
+
+    DRAFT = "draft"
+    UNLISTED = "unlisted"
+    PUBLIC = "public"
+    TRASHED = "trashed"
+
+
+class Stage(StrEnum):
+    """Where an interview stands; derived from what happens to it, never set."""
+
+    SCHEDULED = "scheduled"
+    LIVE = "live"
+    PROCESSING = "processing"
+    READY = "ready"
+
+
+class Role(StrEnum):
+    """What a person may do. A viewer needs no account."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    PRODUCER = "producer"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who speaks; names and affiliations per language (``en``, ``zh``)."""
+
+    id: int
+    names: Mapping[str, str]
+    affiliations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A conference or series at which interviews are held."""
+
+    id: int
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Interview:
+    """What a viewer sees."""
+
+    id: InterviewId
+    slug: str
+    titles: Mapping[str, str]
+    descriptions: Mapping[str, str]
+    languages: tuple[str, ...]
+    visibility: Visibility
+    stage: Stage
+    held_at: datetime
+    event: Event | None
+    guests: tuple[Person, ...]
+    recording_id: RecordingId | None
+    in_ms: int | None
+    out_ms: int | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def address(self) -> str:
+        """Its path on the site, ``/interviews/{id}-{slug}``."""
+        return f"/interviews/{self.id}-{self.slug}" if self.slug else f"/interviews/{self.id}"
+
+    def title(self, locale: str = "en") -> str:
+        """The title in this language, else in any."""
+        return self.titles.get(locale) or next((t for t in self.titles.values() if t), "") or self.id
+
+
+class StreamState(StrEnum):
+    """What a stream is doing."""
+
+    SCHEDULED = "scheduled"
+    RECORDING = "recording"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A source to record and its schedule. `epoch` fences recorders: it rises with every change of owner."""
+
+    id: StreamId
+    interview_id: InterviewId
+    url: str
+    state: StreamState
+    starts_at: datetime
+    ends_at: datetime | None
+    stop_requested: bool
+    recording_id: RecordingId | None
+    owner: str | None
+    epoch: int
+    lease_until: datetime | None
+    last_error: str | None
+    exact_host_allowed: bool
+    """The person at the command line gave this very address: it may be in a private network."""
+
+
+class RecordingState(StrEnum):
+    """Whether more media may still come."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Media from one stream or one upload; a reconnect continues it."""
+
+    id: RecordingId
+    stream_id: StreamId | None
+    origin: str
+    """``stream`` or ``upload``."""
+    state: RecordingState
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ms: int
+    has_video: bool
+    damage: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What one ffmpeg process contributed; `base_ticks` is where it begins on the media clock."""
+
+    id: TakeId
+    recording_id: RecordingId
+    number: int
+    epoch: int
+    base_ticks: int
+    origin_pts: int | None
+    """The lowest PTS of any stream in the take; None until its first segment is committed."""
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSegment:
+    """A committed file of some seconds. `start_ticks` counts on the media clock."""
+
+    recording_id: RecordingId
+    take_id: TakeId
+    sequence: int
+    key: str
+    size_bytes: int
+    sha256: str
+    start_ticks: int
+    duration_ticks: int
+    pts_ticks: int
+    arrived_at: datetime
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Missing media: a point on the media clock with a wall-clock extent and a reason."""
+
+    recording_id: RecordingId
+    at_ms: int
+    began_at: datetime
+    ended_at: datetime | None
+    reason: str
+
+
+class AssetKind(StrEnum):
+    """What a file derived from a recording is."""
+
+    MP4 = "mp4"
+    M4A = "m4a"
+    POSTER = "poster"
+    ORIGINAL = "original"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file of a recording that is not a media segment."""
+
+    recording_id: RecordingId
+    kind: AssetKind
+    key: str
+    size_bytes: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word (for Chinese: one character or what the recogniser calls a word) with its times."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CueDraft:
+    """A timed line that no table knows yet: what an engine or a caption file yields."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+    lang: str
+    words: tuple[Word, ...] = ()
+    speaker: str | None = None
+    doubt: str | None = None
+    """Why this line should be read with care, in a word an editor can read; None where it need not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One timed line of a transcript. `version` rises with every change that search must learn of."""
+
+    id: CueId
+    transcript_id: TranscriptId
+    recording_id: RecordingId
+    start_ms: int
+    end_ms: int
+    text: str
+    lang: str
+    words: tuple[Word, ...]
+    speaker: str | None
+    doubt: str | None
+    revision: int
+    version: int
+    human: bool
+    """A person has written it: no machine changes its words."""
+    read: bool
+    """An editor has marked it as read: no machine changes it at all."""
+
+
+class RunStage(StrEnum):
+    """What a machine pass was for."""
+
+    LIVE = "live"
+    FINAL = "final"
+    IMPORTED = "imported"
+
+
+class JobState(StrEnum):
+    """Where a job stands. A parked one has failed as often as it may and waits for a person."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    PARKED = "parked"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of work; done at least once, so its handler is idempotent."""
+
+    id: JobId
+    kind: str
+    key: str
+    payload: Mapping[str, Any]
+    state: JobState
+    priority: int
+    """Lower comes first."""
+    attempt: int
+    max_attempts: int
+    epoch: int
+    """Rises with every claim; a worker whose epoch has passed may no longer write."""
+    run_after: datetime
+    lease_until: datetime | None
+    cancel_requested: bool
+    progress: float
+    """From 0 to 1."""
+    message: str
+    last_error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that open pages must learn of. Ids rise and are never used twice."""
+
+    id: int
+    interview_id: InterviewId | None
+    kind: str
+    payload: Mapping[str, Any] = field(default_factory=dict)

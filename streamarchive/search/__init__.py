@@ -1,0 +1,1 @@
+"""Documents, the query language and the two engines that answer it."""

@@ -1,0 +1,1 @@
+"""Speech to text: audio, windows, engines, and the policy that turns results into cues."""

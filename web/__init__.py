@@ -1,0 +1,1 @@
+"""The web site: pages, media, events and the JSON API."""

@@ -1,0 +1,1 @@
+"""The processes that record, transcribe, index and tidy up."""
