@@ -146,7 +146,6 @@ class Recording:
     """Media from one stream or one upload; a reconnect continues it."""
 
     id: RecordingId
-    stream_id: StreamId | None
     origin: str
     """``stream`` or ``upload``."""
     state: RecordingState

@@ -258,7 +258,7 @@ class MediaStore(Protocol):
     """
 
     async def adopt(self, file: Path, prefix: str, suffix: str) -> StoredObject:
-        """Take over a finished local file; durable once this returns. The key is `prefix` + hash + `suffix`."""
+        """Take over a finished local file; durable on return. The key is `prefix` + hash + `suffix`."""
 
     async def size(self, key: str) -> int | None:
         """Its length in bytes; None if there is none."""

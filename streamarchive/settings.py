@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from streamarchive.errors import SettingsError
 
@@ -36,28 +31,46 @@ _SCHEMES = {
 }
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """One frozen object for the whole process. URLs choose the back ends."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_parse_none_str="")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_dir: Path = Field(default=Path("archive"), description="Folder for everything that has no URL of its own.")
-    database: str = Field(default="", description="`sqlite:///path` or `postgresql://user:password@host/name`.")
+    data_dir: Path = Field(
+        default=Path("archive"), description="Folder for everything that has no URL of its own."
+    )
+    database: str = Field(
+        default="", description="`sqlite:///path` or `postgresql://user:password@host/name`."
+    )
     search: str = Field(default="", description="`sqlite:///path` or `http(s)://host:9200` of Elasticsearch.")
-    media: str = Field(default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version).")
+    media: str = Field(
+        default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version)."
+    )
     engine: Literal["openai", "faster"] = Field(default="openai", description="Which engine runs Whisper.")
-    model: str = Field(default="turbo", description="A Whisper name, fetched on first use, or a path to a checkpoint.")
+    model: str = Field(
+        default="turbo", description="A Whisper name, fetched on first use, or a path to a checkpoint."
+    )
     live_model: str = Field(default="", description="A smaller model while on air; default: the same.")
     device: str = Field(default="auto", description="`auto`, `cpu` or `cuda`.")
-    languages: tuple[str, ...] = Field(default=("zh", "en"), description="Languages offered for new interviews.")
+    languages: tuple[str, ...] = Field(
+        default=("zh", "en"), description="Languages offered for new interviews."
+    )
     allow_networks: tuple[str, ...] = Field(
         default=(), description="Private networks that streams may be pulled from, as CIDR."
     )
     host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
-    port: int = Field(default=8080, ge=0, le=65535, description="Port the web server listens on; 0: any free one.")
-    base_url: str = Field(default="", description="Public address of the site, for links in exports and feeds.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much to log.")
-    demo_control: str = Field(default="", description="Set by `streamarchive demo`: where its broadcaster listens.")
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="Port the web server listens on; 0: any free one."
+    )
+    base_url: str = Field(
+        default="", description="Public address of the site, for links in exports and feeds."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="How much to log."
+    )
+    demo_control: str = Field(
+        default="", description="Set by `streamarchive demo`: where its broadcaster listens."
+    )
 
     @field_validator("languages", "allow_networks", mode="before")
     @classmethod
@@ -75,7 +88,7 @@ class Settings(BaseSettings):
 
     @field_validator("database", "search", "media")
     @classmethod
-    def _check_scheme(cls, value: str, info: Any) -> str:  # noqa: ANN401 - pydantic's ValidationInfo is generic
+    def _check_scheme(cls, value: str, info: ValidationInfo) -> str:
         if value and urlsplit(value).scheme not in _SCHEMES[info.field_name]:
             wanted = ", ".join(f"{scheme}://" for scheme in sorted(_SCHEMES[info.field_name]))
             message = f"the scheme of {redact(value)!r} is not one of {wanted}"
@@ -107,18 +120,6 @@ class Settings(BaseSettings):
         """The public address without a trailing slash."""
         return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load_settings` passes counts, so that unknown names can be refused in every source."""
-        return (init_settings,)
-
 
 def load_settings(
     flags: Mapping[str, Any] | None = None,
@@ -134,7 +135,11 @@ def load_settings(
     if config is not None:
         values.update(_from_toml(config))
     if dotenv is not None and dotenv.is_file():
-        values.update(_from_environment(_read_dotenv(dotenv), f"in {dotenv}"))
+        values.update(
+            _from_environment(
+                {k: v for k, v in dotenv_values(dotenv).items() if v is not None}, f"in {dotenv}"
+            )
+        )
     values.update(_from_environment(environ, "in the environment"))
     values.update({name: value for name, value in (flags or {}).items() if value is not None})
     try:
@@ -151,11 +156,6 @@ def redact(url: str) -> str:
     host = parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
     return parts._replace(netloc=f"{parts.username}:***@{host}{port}").geturl()
-
-
-def _read_dotenv(path: Path) -> Mapping[str, str]:
-    source = DotEnvSettingsSource(Settings, env_file=path, case_sensitive=True)
-    return {name: value for name, value in source._load_env_vars().items() if value is not None}  # noqa: SLF001
 
 
 def _from_toml(path: Path) -> dict[str, Any]:

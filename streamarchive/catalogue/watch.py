@@ -1,0 +1,123 @@
+"""Waiting until the catalogue may have changed, without asking it all the time.
+
+SQLite: `PRAGMA data_version` differs when any other connection, of this process or another, has committed.
+PostgreSQL: LISTEN, with a NOTIFY in the transactions that have something to tell (`wake`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import aiosqlite
+import psycopg
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue.database import Database
+
+_CHANNEL = "streamarchive"
+_POLL_SECONDS = 0.15
+
+
+class Watch(Protocol):
+    """Waits for commits by other connections."""
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+
+    async def wait(self, seconds: float) -> bool:
+        """True as soon as something may have changed since the last call, False after `seconds`."""
+
+
+def watch(database: Database) -> Watch:
+    """A watch on this catalogue."""
+    return _SqliteWatch(database.path) if database.path is not None else _PostgresWatch(database.url)
+
+
+async def wake(tx: AsyncConnection) -> None:
+    """Let every watch know once `tx` is committed (SQLite tells by itself)."""
+    if tx.dialect.name != "sqlite":
+        await tx.execute(select(func.pg_notify(_CHANNEL, "")))
+
+
+class _SqliteWatch:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = -1
+
+    async def __aenter__(self) -> Self:
+        self._connection = await aiosqlite.connect(self._path)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connection.close()
+
+    async def wait(self, seconds: float) -> bool:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            async with self._connection.execute("PRAGMA data_version") as cursor:
+                row = await cursor.fetchone()
+            version = int(row[0]) if row else 0
+            if version != self._seen:
+                self._seen = version
+                return True
+            left = deadline - loop.time()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(_POLL_SECONDS, left))
+
+
+class _PostgresWatch:
+    """A lost connection counts as a change and is opened again."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._first = True
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._shut()
+
+    async def wait(self, seconds: float) -> bool:
+        if self._first:
+            self._first = False
+            return True
+        if self._connection is None:
+            await asyncio.sleep(min(1.0, seconds))
+            await self._open()
+            return True
+        try:
+            async for _ in self._connection.notifies(timeout=seconds, stop_after=1):
+                return True
+        except psycopg.Error:
+            await self._shut()
+            return True
+        return False
+
+    async def _open(self) -> None:
+        with suppress(psycopg.Error):
+            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+            await self._connection.execute(f"LISTEN {_CHANNEL}")
+
+    async def _shut(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
