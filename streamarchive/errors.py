@@ -10,6 +10,7 @@
     │   └── SchemaTooNewError      a newer StreamArchive has written it
     ├── MediaError                 a file or stream cannot be read or written
     │   ├── UnreadableMediaError   not media, or damaged beyond use
+    │   ├── UnreadableCaptionsError  not captions, or malformed
     │   ├── SourceError            a stream's address refuses, or may not be used
     │   └── StorageError           the media store failed or is full
     ├── TranscriptionError         the recogniser failed
@@ -63,6 +64,10 @@ class MediaError(StreamArchiveError):
 
 class UnreadableMediaError(MediaError):
     """The file is no media, or is damaged beyond use."""
+
+
+class UnreadableCaptionsError(MediaError):
+    """The file holds no captions, or malformed ones."""
 
 
 class SourceError(MediaError):
