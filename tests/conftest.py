@@ -1,0 +1,148 @@
+"""Fixtures for every test: real servers and programs, started when the first test asks for them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from playwright.async_api import Browser, async_playwright
+from psycopg import sql
+
+from tests import services
+
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+_missing: dict[str, str] = {}
+_skipped: dict[str, list[str]] = defaultdict(list)
+_numbers = itertools.count(1)
+
+
+def _absent(name: str, reason: str) -> NoReturn:
+    """Fail where the service is required, else skip the test and remember why."""
+    _missing[name] = reason
+    message = f"{name}: {reason}"
+    if services.required(name):
+        pytest.fail(f"a required service is missing. {message}", pytrace=False)
+    pytest.skip(message)
+
+
+@contextlib.contextmanager
+def _service(name: str, start: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(start())
+        except services.MissingServiceError as error:
+            _absent(name, str(error))
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL server's maintenance database; tests ask for `postgresql_database`."""
+    with _service("postgresql", services.postgresql) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases(postgresql_url: str) -> Iterator[Callable[..., str]]:
+    """A function that makes a database and gives its URL: empty, or a copy of `template` (a name or URL).
+
+    Copying takes some 50 ms, so migrate a template once and copy it for every test. Nobody may be connected
+    to the template meanwhile.
+    """
+    made: list[str] = []
+
+    def create(template: str = "template0") -> str:
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        source = urlsplit(template).path.lstrip("/") if "://" in template else template
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        with psycopg.connect(postgresql_url, autocommit=True) as connection:
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(source)))
+        made.append(name)
+        return urlsplit(postgresql_url)._replace(path=f"/{name}").geturl()
+
+    yield create
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        for name in made:
+            statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(statement.format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def postgresql_database(postgresql_databases: Callable[..., str]) -> str:
+    """URL of an empty database of this test's own."""
+    return postgresql_databases()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url() -> Iterator[str]:
+    """An Elasticsearch node's address. It is shared: use index names of your own."""
+    with _service("elasticsearch", services.elasticsearch) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Path:
+    """The ffmpeg program."""
+    return services.find_ffmpeg()
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> Path:
+    """The browser's program."""
+    try:
+        return services.find_chromium()
+    except services.MissingServiceError as error:
+        _absent("chromium", str(error))
+
+
+@pytest.fixture
+async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
+    """A running browser (Playwright, async). It belongs to the test's event loop."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium_path, args=CHROMIUM_ARGUMENTS, chromium_sandbox=False
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count the tests that a missing service cost."""
+    if not report.skipped or not isinstance(report.longrepr, tuple):
+        return
+    reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+    name = reason.partition(":")[0]
+    if name in _missing:
+        _skipped[name].append(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name, last of all, every suite that could not run, and why."""
+    if not _skipped:
+        return
+    terminalreporter.section("not run, because something is missing", yellow=True)
+    for name, tests in sorted(_skipped.items()):
+        suites = ", ".join(sorted({test.partition("::")[0] for test in tests}))
+        terminalreporter.line(f"{name}: {len(tests)} tests of {suites} ({_missing[name]})")

@@ -1,0 +1,336 @@
+"""Real servers and programs for the tests, without Docker.
+
+Each is started on a free port in a temporary folder as an ordinary user (the servers refuse root) and stopped
+at the end, also on Ctrl-C; a killed test run takes them along. Downloads stay in the user's cache folder.
+
+    TEST_POSTGRESQL_URL      use this running server (the user may create databases)
+    TEST_ELASTICSEARCH_URL   use this running server
+    TEST_REQUIRE_SERVICES    `all`, or names with commas: a missing one fails the tests that need it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from tests.waiting import until
+
+ELASTICSEARCH_VERSION = "8.19.3"
+ELASTICSEARCH_ARTIFACT = (
+    f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{ELASTICSEARCH_VERSION}:zip"
+)
+JAVA_VERSIONS = range(17, 26)
+SERVANT = "nobody"
+"""Who runs the servers when the tests are run by root."""
+
+
+class MissingServiceError(Exception):
+    """Something a test needs is not on this machine; the text says what to install."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server process, its address and where it writes."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def check(self) -> None:
+        """Raise with the end of its log if it has died."""
+        if self.process.poll() is not None:
+            tail = self.log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{self.process.args} ended with {self.process.returncode}:\n{tail}")
+
+
+def required(name: str) -> bool:
+    """Whether this run insists on the service."""
+    wanted = os.environ.get("TEST_REQUIRE_SERVICES", "")
+    return wanted == "all" or name in {part.strip() for part in wanted.split(",")}
+
+
+def cache_folder() -> Path:
+    """Where downloads stay between runs."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "streamarchive-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody used a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+# --- programs -------------------------------------------------------------------------------------------
+
+
+def find_ffmpeg() -> Path:
+    """ffmpeg of the system, or the one imageio-ffmpeg carries."""
+    found = shutil.which("ffmpeg")
+    if found:
+        return Path(found)
+    import imageio_ffmpeg
+
+    return Path(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def find_chromium() -> Path:
+    """The system's Chromium or Chrome."""
+    for name in ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    raise MissingServiceError("no Chromium on PATH (Debian: apt install chromium)")
+
+
+def _find_postgresql() -> Path:
+    candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=_version, reverse=True)
+    on_path = shutil.which("initdb")
+    if on_path:
+        candidates.append(Path(on_path).resolve())
+    for initdb in candidates:
+        if initdb.with_name("postgres").exists():
+            return initdb.parent
+    raise MissingServiceError("no PostgreSQL server programs (Debian: apt install postgresql)")
+
+
+def _version(initdb: Path) -> float:
+    return float(initdb.parent.parent.name)
+
+
+def _find_java() -> Path:
+    homes = [Path(os.environ[name]) for name in ("ES_JAVA_HOME", "JAVA_HOME") if os.environ.get(name)]
+    homes += sorted(Path("/usr/lib/jvm").glob("*"))
+    on_path = shutil.which("java")
+    if on_path:
+        homes.append(Path(on_path).resolve().parent.parent)
+    for home in homes:
+        if (home / "bin/java").exists() and _java_version(home) in JAVA_VERSIONS:
+            return home
+    raise MissingServiceError("no Java 17 to 25 (Debian: apt install openjdk-17-jre-headless)")
+
+
+def _java_version(home: Path) -> int:
+    answer = subprocess.run([home / "bin/java", "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r'version "(\d+)', answer.stderr)
+    return int(found[1]) if found else 0
+
+
+def _elasticsearch_zip() -> Path:
+    """The distribution without its JDK, from Maven Central (97 MB)."""
+    archive = cache_folder() / f"elasticsearch-{ELASTICSEARCH_VERSION}.zip"
+    with (cache_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            _fetch_elasticsearch(archive)
+    return archive
+
+
+def _fetch_elasticsearch(archive: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise MissingServiceError("no Maven to fetch Elasticsearch with (Debian: apt install maven)")
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        command = [maven, "-B", "-q", "dependency:copy", f"-Dartifact={ELASTICSEARCH_ARTIFACT}"]
+        answer = subprocess.run(
+            [*command, f"-DoutputDirectory={folder}"], capture_output=True, text=True, check=False, cwd=folder
+        )
+        fetched = list(Path(folder).glob("*.zip"))
+        if answer.returncode != 0 or not fetched:
+            reason = " ".join((answer.stdout + answer.stderr).strip().splitlines()[:1])
+            raise MissingServiceError(f"Maven could not fetch {ELASTICSEARCH_ARTIFACT}: {reason}")
+        fetched[0].rename(archive)
+
+
+# --- running --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """URL of the maintenance database of a running server."""
+    if given := os.environ.get("TEST_POSTGRESQL_URL"):
+        yield given
+        return
+    programs = _find_postgresql()
+    with _folder("postgresql") as folder:
+        data = folder / "data"
+        options = ["-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        _as_servant([programs / "initdb", "-D", data, *options])
+        port = free_port()
+        command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder]
+        # Nothing here outlives the run, so flushing to disk would only cost time.
+        for option in ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=200"):
+            command += ["-c", option]
+        url = f"postgresql://tester@127.0.0.1:{port}/postgres"
+        with _running(command, url, folder, stop=signal.SIGINT) as server:
+            until(lambda: _postgresql_answers(server), "PostgreSQL to start", seconds=60)
+            yield url
+
+
+def _postgresql_answers(server: Server) -> bool:
+    server.check()
+    with contextlib.suppress(psycopg.OperationalError), psycopg.connect(server.url, connect_timeout=5):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def elasticsearch() -> Iterator[str]:
+    """URL of a running single node without security."""
+    if given := os.environ.get("TEST_ELASTICSEARCH_URL"):
+        yield given.rstrip("/")
+        return
+    java = _find_java()
+    archive = _elasticsearch_zip()
+    with _folder("elasticsearch") as folder:
+        scratch = folder / "tmp"
+        scratch.mkdir()
+        home = _unpack(archive, folder)
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        options = {
+            "discovery.type": "single-node",
+            "xpack.security.enabled": "false",
+            "http.port": str(port),
+            "transport.port": str(free_port()),
+            "path.data": str(folder / "data"),
+            "path.logs": str(folder / "logs"),
+            "cluster.routing.allocation.disk.threshold_enabled": "false",
+        }
+        command: list[str | Path] = [home / "bin/elasticsearch"]
+        for name, value in options.items():
+            command += ["-E", f"{name}={value}"]
+        environment = {
+            "ES_JAVA_HOME": str(java),
+            "ES_JAVA_OPTS": "-Xms512m -Xmx512m",
+            "ES_TMPDIR": str(scratch),
+        }
+        with _running(command, url, folder, stop=signal.SIGTERM, environment=environment) as server:
+            until(lambda: _elasticsearch_answers(server), "Elasticsearch to start", seconds=180)
+            yield url
+
+
+def _elasticsearch_answers(server: Server) -> bool:
+    server.check()
+    # `GET /` is not part of this distribution; the health of the cluster is.
+    with (
+        contextlib.suppress(OSError),
+        urllib.request.urlopen(f"{server.url}/_cluster/health?wait_for_status=yellow&timeout=1s") as answer,
+    ):
+        return bool(answer.status == 200)
+    return False
+
+
+def _unpack(archive: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(archive) as distribution:
+        distribution.extractall(folder)
+    home = next(folder.glob("elasticsearch-*"))
+    for program in (home / "bin").iterdir():
+        program.chmod(0o755)
+    if os.getuid() == 0:
+        for path in folder.rglob("*"):
+            shutil.chown(path, SERVANT)
+    return home
+
+
+@contextlib.contextmanager
+def _folder(name: str) -> Iterator[Path]:
+    """A temporary folder that the servant owns. Short, because socket paths are limited to 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True) as text:
+        folder = Path(text)
+        if os.getuid() == 0:
+            user = pwd.getpwnam(SERVANT)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        yield folder
+
+
+def _prefix(*, die_with_parent: bool) -> list[str]:
+    setpriv = shutil.which("setpriv")
+    if os.getuid() == 0 and setpriv is None:
+        raise MissingServiceError(
+            "run by root, and no setpriv to start a server as somebody else (util-linux)"
+        )
+    if setpriv is None:
+        return []
+    prefix = [setpriv]
+    if os.getuid() == 0:
+        user = pwd.getpwnam(SERVANT)
+        prefix += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    if die_with_parent:
+        prefix += ["--pdeathsig", "TERM"]
+    return [*prefix, "--"] if len(prefix) > 1 else []
+
+
+def _as_servant(command: Sequence[str | Path]) -> None:
+    answer = subprocess.run(
+        [*_prefix(die_with_parent=False), *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    if answer.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed: {answer.stderr[-2000:]}")
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str | Path],
+    url: str,
+    folder: Path,
+    *,
+    stop: signal.Signals,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    log = folder / "output.log"
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "LC_ALL": "C.UTF-8",
+        **(environment or {}),
+    }
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C reaches pytest only, which then stops the servers in order.
+        process = subprocess.Popen(
+            [*_prefix(die_with_parent=True), *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environ,
+            cwd=folder,
+            start_new_session=True,
+        )
+    try:
+        yield Server(process, url, log)
+    finally:
+        _stop(process, stop)
+
+
+def _stop(process: subprocess.Popen[bytes], first: signal.Signals) -> None:
+    for number in (first, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+            return
