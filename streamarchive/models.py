@@ -290,6 +290,7 @@ class Job:
     id: JobId
     kind: str
     key: str
+    recording_id: RecordingId | None
     payload: Mapping[str, Any]
     state: JobState
     priority: int

@@ -230,9 +230,7 @@ class Transcriber(Protocol):
     async def load(self) -> ModelInfo:
         """Load the model if it is not loaded. Raises `ModelUnavailableError`, `EngineDiedError`."""
 
-    def transcribe(
-        self, windows: Sequence[Window], options: TranscribeOptions
-    ) -> AsyncIterator[WindowResult]:
+    def transcribe(self, windows: Sequence[Window], options: TranscribeOptions) -> AsyncIterator[WindowResult]:
         """Results in the order of the windows. Closing the iterator cancels within 2 s."""
 
     async def close(self) -> None:

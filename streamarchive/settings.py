@@ -39,22 +39,16 @@ class Settings(BaseModel):
     data_dir: Path = Field(
         default=Path("archive"), description="Folder for everything that has no URL of its own."
     )
-    database: str = Field(
-        default="", description="`sqlite:///path` or `postgresql://user:password@host/name`."
-    )
+    database: str = Field(default="", description="`sqlite:///path` or `postgresql://user:password@host/name`.")
     search: str = Field(default="", description="`sqlite:///path` or `http(s)://host:9200` of Elasticsearch.")
-    media: str = Field(
-        default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version)."
-    )
+    media: str = Field(default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version).")
     engine: Literal["openai", "faster"] = Field(default="openai", description="Which engine runs Whisper.")
     model: str = Field(
         default="turbo", description="A Whisper name, fetched on first use, or a path to a checkpoint."
     )
     live_model: str = Field(default="", description="A smaller model while on air; default: the same.")
     device: str = Field(default="auto", description="`auto`, `cpu` or `cuda`.")
-    languages: tuple[str, ...] = Field(
-        default=("zh", "en"), description="Languages offered for new interviews."
-    )
+    languages: tuple[str, ...] = Field(default=("zh", "en"), description="Languages offered for new interviews.")
     allow_networks: tuple[str, ...] = Field(
         default=(), description="Private networks that streams may be pulled from, as CIDR."
     )
@@ -62,9 +56,7 @@ class Settings(BaseModel):
     port: int = Field(
         default=8080, ge=0, le=65535, description="Port the web server listens on; 0: any free one."
     )
-    base_url: str = Field(
-        default="", description="Public address of the site, for links in exports and feeds."
-    )
+    base_url: str = Field(default="", description="Public address of the site, for links in exports and feeds.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much to log."
     )
@@ -89,8 +81,9 @@ class Settings(BaseModel):
     @field_validator("database", "search", "media")
     @classmethod
     def _check_scheme(cls, value: str, info: ValidationInfo) -> str:
-        if value and urlsplit(value).scheme not in _SCHEMES[info.field_name]:
-            wanted = ", ".join(f"{scheme}://" for scheme in sorted(_SCHEMES[info.field_name]))
+        known = _SCHEMES[info.field_name or ""]
+        if value and urlsplit(value).scheme not in known:
+            wanted = ", ".join(f"{scheme}://" for scheme in sorted(known))
             message = f"the scheme of {redact(value)!r} is not one of {wanted}"
             raise ValueError(message)
         return value
@@ -136,9 +129,7 @@ def load_settings(
         values.update(_from_toml(config))
     if dotenv is not None and dotenv.is_file():
         values.update(
-            _from_environment(
-                {k: v for k, v in dotenv_values(dotenv).items() if v is not None}, f"in {dotenv}"
-            )
+            _from_environment({k: v for k, v in dotenv_values(dotenv).items() if v is not None}, f"in {dotenv}")
         )
     values.update(_from_environment(environ, "in the environment"))
     values.update({name: value for name, value in (flags or {}).items() if value is not None})

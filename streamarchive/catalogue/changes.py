@@ -1,0 +1,67 @@
+"""What open pages must learn of: a bounded table with rising ids, and its tail.
+
+Nobody may see id 7 before id 6 is there, else a tail that has passed 7 never finds 6. SQLite has one writer at
+a time; on PostgreSQL writers take an advisory lock, held to the end of the transaction, before they draw the
+id. So `publish` comes last in a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import tables
+from streamarchive.catalogue.database import now
+from streamarchive.catalogue.watch import wake
+from streamarchive.models import Change, InterviewId
+
+_LOCK = 0x5354524D  # any number that nothing else in this database uses
+KEEP = 5_000
+"""How many changes stay; a page that was away for longer starts anew."""
+
+
+async def publish(
+    tx: AsyncConnection, kind: str, interview_id: InterviewId | None, payload: Mapping[str, Any] | None = None
+) -> None:
+    """Tell open pages, once `tx` is committed."""
+    if tx.dialect.name != "sqlite":
+        await tx.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    await tx.execute(
+        insert(tables.change).values(
+            at=await now(tx), interview_id=interview_id, kind=kind, payload=dict(payload or {})
+        )
+    )
+    await wake(tx)
+
+
+async def newest_id(connection: AsyncConnection) -> int:
+    """The id of the newest change that was ever kept here; 0 before the first."""
+    return (await connection.execute(select(func.max(tables.change.c.id)))).scalar() or 0
+
+
+async def oldest_id(connection: AsyncConnection) -> int:
+    """The id of the oldest change still there; 0 if there is none."""
+    return (await connection.execute(select(func.min(tables.change.c.id)))).scalar() or 0
+
+
+async def after(connection: AsyncConnection, last_id: int, limit: int = 500) -> list[Change]:
+    """The changes behind `last_id`, oldest first."""
+    table = tables.change
+    rows = await connection.execute(select(table).where(table.c.id > last_id).order_by(table.c.id).limit(limit))
+    return [Change(row.id, row.interview_id, row.kind, row.payload) for row in rows]
+
+
+async def knows(connection: AsyncConnection, last_id: int) -> bool:
+    """Whether a page that has seen `last_id` can go on from there without missing anything."""
+    oldest, newest = await oldest_id(connection), await newest_id(connection)
+    return oldest - 1 <= last_id <= newest
+
+
+async def prune(tx: AsyncConnection, keep: int = KEEP) -> int:
+    """Drop all but the newest `keep`; the number dropped."""
+    table = tables.change
+    newest = await newest_id(tx)
+    return (await tx.execute(delete(table).where(table.c.id <= newest - keep))).rowcount

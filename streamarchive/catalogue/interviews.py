@@ -1,0 +1,271 @@
+"""Interviews, their guests and events, and who may see them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import changes, outbox, tables
+from streamarchive.catalogue.database import now
+from streamarchive.errors import NotFoundError
+from streamarchive.models import (
+    Event,
+    Interview,
+    InterviewId,
+    Person,
+    RecordingId,
+    RecordingState,
+    Role,
+    Stage,
+    Visibility,
+    new_interview_id,
+)
+
+_t = tables.interview
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A guest as somebody types them in: names and affiliations per language."""
+
+    names: Mapping[str, str]
+    affiliations: Mapping[str, str]
+
+
+async def create(
+    tx: AsyncConnection,
+    *,
+    titles: Mapping[str, str],
+    descriptions: Mapping[str, str] | None = None,
+    languages: Sequence[str] = (),
+    visibility: Visibility = Visibility.DRAFT,
+    held_at: datetime | None = None,
+    event: Mapping[str, str] | None = None,
+    guests: Sequence[Guest] = (),
+) -> InterviewId:
+    """A new interview without media. Titles are per language; the slug comes from the first."""
+    interview_id, moment = new_interview_id(), await now(tx)
+    await tx.execute(
+        insert(_t).values(
+            id=interview_id,
+            slug=slugify(titles),
+            titles=dict(titles),
+            descriptions=dict(descriptions or {}),
+            languages=list(languages),
+            visibility=visibility,
+            held_at=held_at or moment,
+            event_id=await _event_id(tx, event) if event else None,
+            version=1,
+            created_at=moment,
+            updated_at=moment,
+        )
+    )
+    for position, guest in enumerate(guests):
+        person_id = (
+            await tx.execute(
+                insert(tables.person)
+                .values(names=dict(guest.names), affiliations=dict(guest.affiliations))
+                .returning(tables.person.c.id)
+            )
+        ).scalar_one()
+        await tx.execute(
+            insert(tables.interview_guest).values(
+                interview_id=interview_id, person_id=person_id, position=position
+            )
+        )
+    await outbox.put_interview(tx, interview_id)
+    await changes.publish(tx, "interview", interview_id)
+    return interview_id
+
+
+async def _event_id(tx: AsyncConnection, names: Mapping[str, str]) -> int:
+    """The event of these names; made when it is new. Compared in Python: JSON equality is not portable."""
+    for row in await tx.execute(select(tables.event).where(tables.event.c.deleted_at.is_(None))):
+        if row.names == dict(names):
+            return int(row.id)
+    statement = insert(tables.event).values(names=dict(names)).returning(tables.event.c.id)
+    return int((await tx.execute(statement)).scalar_one())
+
+
+async def attach(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
+    """Make this the recording that the interview shows."""
+    await _update(tx, interview_id, recording_id=recording_id)
+    await outbox.put_recording(tx, recording_id)
+
+
+async def set_visibility(tx: AsyncConnection, interview_id: InterviewId, visibility: Visibility) -> None:
+    """Show or hide; effective everywhere as soon as `tx` is committed."""
+    await _update(tx, interview_id, visibility=visibility)
+
+
+async def set_titles(tx: AsyncConnection, interview_id: InterviewId, titles: Mapping[str, str]) -> None:
+    """Rename; the old address goes on working."""
+    await _update(tx, interview_id, titles=dict(titles), slug=slugify(titles))
+
+
+async def _update(tx: AsyncConnection, interview_id: InterviewId, **values: Any) -> None:  # noqa: ANN401
+    done = await tx.execute(
+        update(_t)
+        .where(_t.c.id == interview_id)
+        .values(version=_t.c.version + 1, updated_at=await now(tx), **values)
+    )
+    if done.rowcount == 0:
+        raise NotFoundError(f"there is no interview {interview_id}")
+    await outbox.put_interview(tx, interview_id)
+    await changes.publish(tx, "interview", interview_id)
+
+
+async def get(connection: AsyncConnection, interview_id: str) -> Interview:
+    """The interview, whatever its visibility. Raises `NotFoundError`."""
+    found = await _load(connection, select(_t).where(_t.c.id == interview_id))
+    if not found:
+        raise NotFoundError(f"there is no interview {interview_id}")
+    return found[0]
+
+
+async def by_ids(connection: AsyncConnection, ids: Collection[InterviewId]) -> dict[InterviewId, Interview]:
+    """Those of them that exist, whatever their visibility."""
+    found = await _load(connection, select(_t).where(_t.c.id.in_(ids)))
+    return {interview.id: interview for interview in found}
+
+
+async def find(connection: AsyncConnection, reference: str) -> Interview:
+    """By id, by `id-slug` or by slug; the newest of that slug. Raises `NotFoundError`."""
+    reference = reference.rstrip("/").rsplit("/", 1)[-1]
+    statement = select(_t).where(_t.c.id.in_([reference, reference.split("-", 1)[0]]) | (_t.c.slug == reference))
+    found = await _load(connection, statement.order_by(_t.c.created_at.desc()))
+    if not found:
+        raise NotFoundError(f"there is no interview {reference!r}; `streamarchive search` shows what there is")
+    return next((i for i in found if i.id == reference.split("-", 1)[0]), found[0])
+
+
+async def latest(
+    connection: AsyncConnection, role: Role = Role.VIEWER, limit: int = 50, offset: int = 0
+) -> list[Interview]:
+    """What this role finds in lists, newest first."""
+    statement = select(_t).where(_listed(role)).order_by(_t.c.held_at.desc(), _t.c.id)
+    return await _load(connection, statement.limit(limit).offset(offset))
+
+
+async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -> list[Interview]:
+    """The interviews that show this recording."""
+    return await _load(connection, select(_t).where(_t.c.recording_id == recording_id))
+
+
+async def all_ids(connection: AsyncConnection) -> list[InterviewId]:
+    """Every interview there is, for rebuilding the index."""
+    return [row.id for row in await connection.execute(select(_t.c.id).order_by(_t.c.id))]
+
+
+async def hidden_from(connection: AsyncConnection, role: Role) -> set[InterviewId]:
+    """The interviews that search must not show this role."""
+    rows = await connection.execute(select(_t.c.id).where(~_listed(role)))
+    return {row.id for row in rows}
+
+
+def may_see(interview: Interview, role: Role) -> bool:
+    """Whether somebody of this role who knows the address may open it, with everything that belongs to it."""
+    match interview.visibility:
+        case Visibility.PUBLIC | Visibility.UNLISTED:
+            return True
+        case Visibility.DRAFT:
+            return role is not Role.VIEWER
+        case Visibility.TRASHED:
+            return role in (Role.PRODUCER, Role.ADMIN)
+
+
+def _listed(role: Role) -> ColumnElement[bool]:
+    if role is Role.VIEWER:
+        return _t.c.visibility == Visibility.PUBLIC
+    return _t.c.visibility != Visibility.TRASHED
+
+
+async def version(connection: AsyncConnection, interview_id: InterviewId) -> int:
+    """The version of its document."""
+    return int((await connection.execute(select(_t.c.version).where(_t.c.id == interview_id))).scalar_one())
+
+
+def slugify(titles: Mapping[str, str]) -> str:
+    """The readable part of an address: Latin letters and digits as they are, Han characters kept."""
+    title = next((t for t in titles.values() if t.strip()), "")
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", title).casefold())
+    return "-".join(words)[:80].rstrip("-")
+
+
+# --- loading ------------------------------------------------------------------------------------------------
+
+
+async def _load(connection: AsyncConnection, statement: Select[Any]) -> list[Interview]:
+    event, recording = tables.event, tables.recording
+    job = tables.job
+    rows = (
+        await connection.execute(
+            statement.add_columns(
+                event.c.names.label("event_names"),
+                recording.c.state.label("recording_state"),
+                exists(
+                    select(job.c.id).where(
+                        job.c.recording_id == _t.c.recording_id, job.c.state.in_(["queued", "running"])
+                    )
+                ).label("busy"),
+            )
+            .outerjoin(event, event.c.id == _t.c.event_id)
+            .outerjoin(recording, recording.c.id == _t.c.recording_id)
+        )
+    ).all()
+    guests = await _guests(connection, [row.id for row in rows])
+    return [_interview(row, guests.get(row.id, ())) for row in rows]
+
+
+async def _guests(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, tuple[Person, ...]]:
+    link, person = tables.interview_guest, tables.person
+    rows = await connection.execute(
+        select(link.c.interview_id, person)
+        .join(person, and_(person.c.id == link.c.person_id, person.c.deleted_at.is_(None)))
+        .where(link.c.interview_id.in_(ids))
+        .order_by(link.c.position)
+    )
+    guests: dict[str, tuple[Person, ...]] = {}
+    for row in rows:
+        guests[row.interview_id] = (
+            *guests.get(row.interview_id, ()),
+            Person(row.id, row.names, row.affiliations),
+        )
+    return guests
+
+
+def _stage(row: Any) -> Stage:  # noqa: ANN401 - a result row
+    if row.recording_state == RecordingState.OPEN:
+        return Stage.LIVE
+    if row.recording_state is None:
+        return Stage.SCHEDULED
+    if row.busy:
+        return Stage.PROCESSING
+    return Stage.READY
+
+
+def _interview(row: Any, guests: tuple[Person, ...]) -> Interview:  # noqa: ANN401 - a result row
+    return Interview(
+        id=row.id,
+        slug=row.slug,
+        titles=row.titles,
+        descriptions=row.descriptions,
+        languages=tuple(row.languages),
+        visibility=Visibility(row.visibility),
+        stage=_stage(row),
+        held_at=row.held_at,
+        event=Event(row.event_id, row.event_names) if row.event_id is not None else None,
+        guests=guests,
+        recording_id=row.recording_id,
+        in_ms=row.in_ms,
+        out_ms=row.out_ms,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,80 @@
+"""What search must learn of, written in the transaction of the change itself.
+
+A row names a subject, not a document: the indexer reads the subject's current state when it gets there, so
+the order of rows and their repetition do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import tables
+from streamarchive.catalogue.database import now
+from streamarchive.catalogue.watch import wake
+from streamarchive.models import CueId, InterviewId, RecordingId
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The oldest rows: delete exactly these once the index has them."""
+
+    row_ids: tuple[int, ...]
+    cue_ids: tuple[CueId, ...]
+    interview_ids: tuple[InterviewId, ...]
+
+
+async def put_cues(tx: AsyncConnection, cue_ids: Iterable[CueId]) -> None:
+    """These cues were made, changed or deleted."""
+    await _put(tx, [f"cue:{cue_id}" for cue_id in cue_ids])
+
+
+async def put_interview(tx: AsyncConnection, interview_id: InterviewId) -> None:
+    """This interview was made or changed in its own words."""
+    await _put(tx, [f"interview:{interview_id}"])
+
+
+async def put_recording(tx: AsyncConnection, recording_id: RecordingId) -> None:
+    """All cues of this recording have to be looked at again (it changed hands, or its cut moved)."""
+    cue, transcript = tables.cue, tables.transcript
+    rows = await tx.execute(select(cue.c.id).join(transcript).where(transcript.c.recording_id == recording_id))
+    ids = [row.id for row in rows]
+    if ids:
+        await tx.execute(cue.update().where(cue.c.id.in_(ids)).values(version=cue.c.version + 1))
+        await put_cues(tx, ids)
+
+
+async def _put(tx: AsyncConnection, subjects: Sequence[str]) -> None:
+    if not subjects:
+        return
+    moment = await now(tx)
+    await tx.execute(insert(tables.outbox), [{"subject": subject, "at": moment} for subject in subjects])
+    await wake(tx)
+
+
+async def oldest(connection: AsyncConnection, limit: int = 500) -> Batch:
+    """The rows that have waited longest."""
+    table = tables.outbox
+    rows = (await connection.execute(select(table).order_by(table.c.id).limit(limit))).all()
+    subjects = dict.fromkeys(row.subject for row in rows)
+    split = [subject.split(":", 1) for subject in subjects]
+    return Batch(
+        row_ids=tuple(row.id for row in rows),
+        cue_ids=tuple(CueId(int(key)) for kind, key in split if kind == "cue"),
+        interview_ids=tuple(InterviewId(key) for kind, key in split if kind == "interview"),
+    )
+
+
+async def remove(tx: AsyncConnection, batch: Batch) -> None:
+    """The index has this batch."""
+    await tx.execute(delete(tables.outbox).where(tables.outbox.c.id.in_(batch.row_ids)))
+
+
+async def waiting(connection: AsyncConnection) -> tuple[int, datetime | None]:
+    """How many rows wait, and since when the oldest does."""
+    row = (await connection.execute(select(func.count(), func.min(tables.outbox.c.at)))).one()
+    return row[0], row[1]

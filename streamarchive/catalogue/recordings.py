@@ -1,0 +1,332 @@
+"""Recordings: takes, media segments, gaps and the files made of them.
+
+Everything a recorder writes is fenced: it passes its `Stream` as claimed, and gets a `FencedError` once another
+recorder has claimed it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import changes, interviews, streams, tables
+from streamarchive.catalogue.database import now
+from streamarchive.errors import NotFoundError
+from streamarchive.models import (
+    Asset,
+    AssetKind,
+    Gap,
+    InterviewId,
+    MediaSegment,
+    Recording,
+    RecordingId,
+    RecordingState,
+    Stream,
+    StreamState,
+    Take,
+    TakeId,
+)
+from streamarchive.protocols import StoredObject
+
+TICKS_PER_MS = 90
+
+
+async def begin(tx: AsyncConnection, stream: Stream, *, has_video: bool) -> RecordingId:
+    """Open the recording of a claimed stream, or continue the one that it has."""
+    current = await streams.require_epoch(tx, stream.id, stream.epoch)
+    if current.recording_id is not None:
+        return current.recording_id
+    recording_id = await _insert(tx, "stream", RecordingState.OPEN, has_video=has_video)
+    await tx.execute(
+        update(tables.stream)
+        .where(tables.stream.c.id == stream.id)
+        .values(recording_id=recording_id, state=StreamState.RECORDING)
+    )
+    await interviews.attach(tx, stream.interview_id, recording_id)
+    return recording_id
+
+
+async def create_uploaded(
+    tx: AsyncConnection, interview_id: InterviewId, *, duration_ms: int, has_video: bool, damage: str | None
+) -> RecordingId:
+    """The recording that an uploaded or imported file is."""
+    recording_id = await _insert(
+        tx, "upload", RecordingState.FINISHED, has_video=has_video, damage=damage, duration_ms=duration_ms
+    )
+    await interviews.attach(tx, interview_id, recording_id)
+    return recording_id
+
+
+async def _insert(
+    tx: AsyncConnection,
+    origin: str,
+    state: RecordingState,
+    *,
+    has_video: bool,
+    damage: str | None = None,
+    duration_ms: int = 0,
+) -> RecordingId:
+    moment = await now(tx)
+    statement = (
+        insert(tables.recording)
+        .values(
+            origin=origin,
+            state=state,
+            started_at=moment,
+            ended_at=moment if state is RecordingState.FINISHED else None,
+            duration_ticks=duration_ms * TICKS_PER_MS,
+            has_video=has_video,
+            damage=damage,
+        )
+        .returning(tables.recording.c.id)
+    )
+    return RecordingId((await tx.execute(statement)).scalar_one())
+
+
+async def begin_take(tx: AsyncConnection, stream: Stream, recording_id: RecordingId) -> Take:
+    """A new ffmpeg process contributes from here on; it begins where the media so far ends."""
+    await streams.require_epoch(tx, stream.id, stream.epoch)
+    table = tables.take
+    moment = await now(tx)
+    number = (
+        await tx.execute(select(func.max(table.c.number)).where(table.c.recording_id == recording_id))
+    ).scalar()
+    base = (
+        await tx.execute(select(tables.recording.c.duration_ticks).where(tables.recording.c.id == recording_id))
+    ).scalar_one()
+    await tx.execute(
+        update(table)
+        .where(table.c.recording_id == recording_id, table.c.ended_at.is_(None))
+        .values(ended_at=moment)
+    )
+    row = (
+        await tx.execute(
+            insert(table)
+            .values(
+                recording_id=recording_id,
+                number=0 if number is None else number + 1,
+                epoch=stream.epoch,
+                base_ticks=base,
+                started_at=moment,
+            )
+            .returning(table)
+        )
+    ).one()
+    return _take(row)
+
+
+async def end_take(tx: AsyncConnection, stream: Stream, take_id: TakeId) -> None:
+    """Its process has ended and its last segment is committed."""
+    await streams.require_epoch(tx, stream.id, stream.epoch)
+    await tx.execute(update(tables.take).where(tables.take.c.id == take_id).values(ended_at=await now(tx)))
+
+
+async def commit_segment(
+    tx: AsyncConnection, stream: Stream, segment: MediaSegment, origin_pts: int, *, has_video: bool
+) -> None:
+    """Add a stored media segment; `origin_pts` is the lowest PTS of its take, fixed by the first segment."""
+    await streams.require_epoch(tx, stream.id, stream.epoch)
+    values = {field.name: getattr(segment, field.name) for field in fields(segment)}
+    await tx.execute(insert(tables.media_segment).values(**values))
+    await tx.execute(
+        update(tables.take)
+        .where(tables.take.c.id == segment.take_id, tables.take.c.origin_pts.is_(None))
+        .values(origin_pts=origin_pts)
+    )
+    end_ticks = segment.start_ticks + segment.duration_ticks
+    await tx.execute(
+        update(tables.recording)
+        .where(tables.recording.c.id == segment.recording_id)
+        .values(duration_ticks=end_ticks, has_video=has_video)
+    )
+    await tx.execute(
+        update(tables.gap)
+        .where(tables.gap.c.recording_id == segment.recording_id, tables.gap.c.ended_at.is_(None))
+        .values(ended_at=await now(tx))
+    )
+    payload = {"duration_ms": end_ticks // TICKS_PER_MS, "sequence": segment.sequence}
+    await changes.publish(tx, "media", stream.interview_id, payload)
+
+
+async def open_gap(tx: AsyncConnection, stream: Stream, recording_id: RecordingId, reason: str) -> None:
+    """From now on media is missing, until the next segment is committed. One open gap at a time."""
+    await streams.require_epoch(tx, stream.id, stream.epoch)
+    table, recording = tables.gap, tables.recording
+    still_open = select(table.c.id).where(table.c.recording_id == recording_id, table.c.ended_at.is_(None))
+    if (await tx.execute(still_open)).first() is not None:
+        return
+    at_ticks = (
+        await tx.execute(select(recording.c.duration_ticks).where(recording.c.id == recording_id))
+    ).scalar_one()
+    if at_ticks == 0:
+        return  # nothing has been recorded yet: a late beginning is no gap
+    began_at = await _last_arrival(tx, recording_id) or await now(tx)
+    await tx.execute(
+        insert(table).values(recording_id=recording_id, at_ticks=at_ticks, began_at=began_at, reason=reason)
+    )
+    await changes.publish(tx, "gap", stream.interview_id, {"at_ms": at_ticks // TICKS_PER_MS, "reason": reason})
+
+
+async def _last_arrival(tx: AsyncConnection, recording_id: RecordingId) -> datetime | None:
+    table = tables.media_segment
+    statement = select(table.c.arrived_at).where(table.c.recording_id == recording_id)
+    arrived: datetime | None = (
+        await tx.execute(statement.order_by(table.c.sequence.desc()).limit(1))
+    ).scalar_one_or_none()
+    return arrived
+
+
+async def finish(tx: AsyncConnection, stream: Stream, recording_id: RecordingId) -> None:
+    """No more media will come; also ends the stream. A gap at the very end is none."""
+    await streams.require_epoch(tx, stream.id, stream.epoch)
+    moment = await now(tx)
+    await tx.execute(
+        delete(tables.gap).where(tables.gap.c.recording_id == recording_id, tables.gap.c.ended_at.is_(None))
+    )
+    await tx.execute(
+        update(tables.recording)
+        .where(tables.recording.c.id == recording_id)
+        .values(state=RecordingState.FINISHED, ended_at=moment)
+    )
+    await streams.end(tx, stream)
+
+
+async def put_asset(
+    tx: AsyncConnection,
+    recording_id: RecordingId,
+    kind: AssetKind,
+    stored: StoredObject,
+    media_type: str,
+    made_from: str,
+) -> str | None:
+    """Make this the recording's file of its kind; the key of the one it replaces, to be deleted afterwards."""
+    table = tables.asset
+    row = (
+        await tx.execute(
+            delete(table).where(table.c.recording_id == recording_id, table.c.kind == kind).returning(table.c.key)
+        )
+    ).one_or_none()
+    await tx.execute(
+        insert(table).values(
+            recording_id=recording_id,
+            kind=kind,
+            key=stored.key,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            media_type=media_type,
+            made_from=made_from,
+            created_at=await now(tx),
+        )
+    )
+    for interview in await interviews.of_recording(tx, recording_id):
+        await changes.publish(tx, "asset", interview.id, {"kind": kind})
+    return row.key if row is not None and row.key != stored.key else None
+
+
+async def get(connection: AsyncConnection, recording_id: RecordingId) -> Recording:
+    """Raises `NotFoundError`."""
+    statement = select(tables.recording).where(tables.recording.c.id == recording_id)
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no recording {recording_id}")
+    return _recording(row)
+
+
+async def open_recordings(connection: AsyncConnection) -> list[Recording]:
+    """Those that are on air."""
+    statement = select(tables.recording).where(tables.recording.c.state == RecordingState.OPEN)
+    return [_recording(row) for row in await connection.execute(statement.order_by(tables.recording.c.id))]
+
+
+async def takes(connection: AsyncConnection, recording_id: RecordingId) -> list[Take]:
+    """In the order of the media clock."""
+    table = tables.take
+    statement = select(table).where(table.c.recording_id == recording_id).order_by(table.c.number)
+    return [_take(row) for row in await connection.execute(statement)]
+
+
+async def segments(
+    connection: AsyncConnection, recording_id: RecordingId, after_sequence: int = -1
+) -> list[MediaSegment]:
+    """Committed media segments behind `after_sequence`, in order."""
+    table = tables.media_segment
+    statement = select(table).where(
+        table.c.recording_id == recording_id,
+        table.c.sequence > after_sequence,
+        table.c.deleted_at.is_(None),
+    )
+    return [_segment(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
+
+
+async def segment(connection: AsyncConnection, recording_id: RecordingId, sequence: int) -> MediaSegment | None:
+    """One of them."""
+    table = tables.media_segment
+    statement = select(table).where(table.c.recording_id == recording_id, table.c.sequence == sequence)
+    row = (await connection.execute(statement)).one_or_none()
+    return _segment(row) if row else None
+
+
+async def gaps(connection: AsyncConnection, recording_id: RecordingId) -> list[Gap]:
+    """In the order of the media clock; the last may still be open."""
+    table = tables.gap
+    statement = select(table).where(table.c.recording_id == recording_id).order_by(table.c.id)
+    return [
+        Gap(row.recording_id, row.at_ticks // TICKS_PER_MS, row.began_at, row.ended_at, row.reason)
+        for row in await connection.execute(statement)
+    ]
+
+
+async def assets(connection: AsyncConnection, recording_id: RecordingId) -> dict[AssetKind, Asset]:
+    """The files made from it."""
+    table = tables.asset
+    rows = await connection.execute(select(table).where(table.c.recording_id == recording_id))
+    return {
+        AssetKind(row.kind): Asset(row.recording_id, AssetKind(row.kind), row.key, row.size_bytes, row.media_type)
+        for row in rows
+    }
+
+
+def _recording(row: Any) -> Recording:  # noqa: ANN401 - a result row
+    return Recording(
+        id=row.id,
+        origin=row.origin,
+        state=RecordingState(row.state),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        duration_ms=row.duration_ticks // TICKS_PER_MS,
+        has_video=row.has_video,
+        damage=row.damage,
+    )
+
+
+def _take(row: Any) -> Take:  # noqa: ANN401 - a result row
+    return Take(
+        id=row.id,
+        recording_id=row.recording_id,
+        number=row.number,
+        epoch=row.epoch,
+        base_ticks=row.base_ticks,
+        origin_pts=row.origin_pts,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def _segment(row: Any) -> MediaSegment:  # noqa: ANN401 - a result row
+    return MediaSegment(
+        recording_id=row.recording_id,
+        take_id=row.take_id,
+        sequence=row.sequence,
+        key=row.key,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        start_ticks=row.start_ticks,
+        duration_ticks=row.duration_ticks,
+        pts_ticks=row.pts_ticks,
+        arrived_at=row.arrived_at,
+        partial=row.partial,
+    )

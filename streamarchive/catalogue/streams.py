@@ -1,0 +1,189 @@
+"""Streams: sources to record, and the lease by which one recorder at a time owns each.
+
+The epoch rises with every claim. What a recorder writes carries its epoch and is refused once somebody else
+has claimed the stream (`require_epoch`), however late the loser notices.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, and_, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import changes, tables
+from streamarchive.catalogue.database import Database, now
+from streamarchive.catalogue.watch import wake
+from streamarchive.errors import FencedError, NotFoundError
+from streamarchive.models import InterviewId, Stream, StreamId, StreamState
+
+_t = tables.stream
+
+
+async def create(
+    tx: AsyncConnection,
+    interview_id: InterviewId,
+    url: str,
+    *,
+    starts_at: datetime | None = None,
+    ends_at: datetime | None = None,
+    exact_host_allowed: bool = False,
+) -> StreamId:
+    """Have this address recorded for the interview, from `starts_at` (default: now) to `ends_at` (or a stop)."""
+    statement = (
+        insert(_t)
+        .values(
+            interview_id=interview_id,
+            url=url,
+            state=StreamState.SCHEDULED,
+            starts_at=starts_at or await now(tx),
+            ends_at=ends_at,
+            stop_requested=False,
+            exact_host_allowed=exact_host_allowed,
+            epoch=0,
+        )
+        .returning(_t.c.id)
+    )
+    stream_id = StreamId((await tx.execute(statement)).scalar_one())
+    await changes.publish(tx, "interview", interview_id)
+    return stream_id
+
+
+async def get(connection: AsyncConnection, stream_id: StreamId) -> Stream:
+    """Raises `NotFoundError`."""
+    return await _one(connection, select(_t).where(_t.c.id == stream_id))
+
+
+async def of_interview(connection: AsyncConnection, interview_id: InterviewId) -> list[Stream]:
+    """The streams of an interview, newest first."""
+    statement = select(_t).where(_t.c.interview_id == interview_id, _t.c.deleted_at.is_(None))
+    return [_stream(row) for row in await connection.execute(statement.order_by(_t.c.id.desc()))]
+
+
+async def of_recording(connection: AsyncConnection, recording_id: int) -> Stream | None:
+    """The stream that this recording comes from; None for an upload."""
+    row = (await connection.execute(select(_t).where(_t.c.recording_id == recording_id))).one_or_none()
+    return _stream(row) if row else None
+
+
+async def due(connection: AsyncConnection) -> list[Stream]:
+    """Streams that somebody should be recording now and nobody is, longest waiting first."""
+    moment = await now(connection)
+    statement = select(_t).where(
+        _t.c.state != StreamState.ENDED,
+        _t.c.deleted_at.is_(None),
+        _t.c.starts_at <= moment,
+        or_(_t.c.lease_until.is_(None), _t.c.lease_until < moment),
+    )
+    return [_stream(row) for row in await connection.execute(statement.order_by(_t.c.starts_at))]
+
+
+async def claim(database: Database, stream_id: StreamId, owner: str, lease: timedelta) -> Stream | None:
+    """Become the only recorder of this stream until `lease` has passed; None if somebody else is."""
+    async with database.write() as tx:
+        moment = await now(tx)
+        row = (
+            await tx.execute(
+                update(_t)
+                .where(
+                    _t.c.id == stream_id,
+                    _t.c.state != StreamState.ENDED,
+                    or_(_t.c.lease_until.is_(None), _t.c.lease_until < moment),
+                )
+                .values(owner=owner, epoch=_t.c.epoch + 1, lease_until=moment + lease)
+                .returning(_t)
+            )
+        ).one_or_none()
+    return _stream(row) if row else None
+
+
+async def renew(database: Database, stream_id: StreamId, epoch: int, lease: timedelta) -> Stream:
+    """Stay its recorder, and learn whether a stop was asked for. Raises `FencedError`."""
+    async with database.write() as tx:
+        row = (
+            await tx.execute(
+                update(_t)
+                .where(_t.c.id == stream_id, _t.c.epoch == epoch)
+                .values(lease_until=await now(tx) + lease)
+                .returning(_t)
+            )
+        ).one_or_none()
+    if row is None:
+        raise FencedError(f"stream {stream_id} is recorded by another process now")
+    return _stream(row)
+
+
+async def release(database: Database, stream_id: StreamId, epoch: int) -> None:
+    """Let somebody else claim it at once; nothing happens if somebody already has."""
+    async with database.write() as tx:
+        await tx.execute(
+            update(_t).where(_t.c.id == stream_id, _t.c.epoch == epoch).values(lease_until=None, owner=None)
+        )
+        await wake(tx)
+
+
+async def require_epoch(tx: AsyncConnection, stream_id: StreamId, epoch: int) -> Stream:
+    """The stream, if this epoch still owns it; nobody can claim it before `tx` ends. Raises `FencedError`."""
+    statement = select(_t).where(_t.c.id == stream_id, _t.c.epoch == epoch)
+    if tx.dialect.name != "sqlite":
+        statement = statement.with_for_update(read=True)
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
+        raise FencedError(f"stream {stream_id} is recorded by another process now")
+    return _stream(row)
+
+
+async def set_error(tx: AsyncConnection, stream: Stream, error: str | None) -> None:
+    """Why nothing comes at the moment, in a sentence; None once it does."""
+    await tx.execute(update(_t).where(_t.c.id == stream.id, _t.c.epoch == stream.epoch).values(last_error=error))
+    await changes.publish(tx, "interview", stream.interview_id)
+
+
+async def request_stop(tx: AsyncConnection, stream_id: StreamId) -> None:
+    """End the recording as soon as its recorder sees this (or never begin it)."""
+    row = (
+        await tx.execute(
+            update(_t).where(_t.c.id == stream_id).values(stop_requested=True).returning(_t.c.interview_id)
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no stream {stream_id}")
+    await changes.publish(tx, "interview", row.interview_id)
+
+
+async def end(tx: AsyncConnection, stream: Stream) -> None:
+    """Nothing more will be recorded from it."""
+    done = await tx.execute(
+        update(_t)
+        .where(and_(_t.c.id == stream.id, _t.c.epoch == stream.epoch))
+        .values(state=StreamState.ENDED, owner=None, lease_until=None)
+    )
+    if done.rowcount == 0:
+        raise FencedError(f"stream {stream.id} is recorded by another process now")
+    await changes.publish(tx, "interview", stream.interview_id)
+
+
+async def _one(connection: AsyncConnection, statement: Select[Any]) -> Stream:
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFoundError("there is no such stream")
+    return _stream(row)
+
+
+def _stream(row: Any) -> Stream:  # noqa: ANN401 - a result row
+    return Stream(
+        id=row.id,
+        interview_id=row.interview_id,
+        url=row.url,
+        state=StreamState(row.state),
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        stop_requested=row.stop_requested,
+        recording_id=row.recording_id,
+        owner=row.owner,
+        epoch=row.epoch,
+        lease_until=row.lease_until,
+        last_error=row.last_error,
+        exact_host_allowed=row.exact_host_allowed,
+    )

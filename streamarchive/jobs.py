@@ -1,0 +1,262 @@
+"""The job table: work that is done at least once, by any number of workers, on SQLite and PostgreSQL alike.
+
+It is our own because enqueueing has to share the transaction of the data it is about. Every claim raises the
+job's epoch; whoever holds an older epoch gets a `FencedError` when it reports, so what two workers may do twice
+is only work, never a result. After its last attempt a job is parked: shown to people, retried by them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import changes, interviews, tables
+from streamarchive.catalogue.database import Database, now
+from streamarchive.errors import FencedError, NotFoundError
+from streamarchive.models import Job, JobId, JobState, RecordingId
+
+_t = tables.job
+LIVE, NORMAL, LATER = 10, 50, 90
+"""Priorities; lower comes first."""
+LEASE = timedelta(seconds=30)
+_OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.PARKED)
+
+
+async def enqueue(
+    tx: AsyncConnection,
+    kind: str,
+    key: str,
+    *,
+    recording_id: RecordingId | None = None,
+    payload: Mapping[str, Any] | None = None,
+    priority: int = NORMAL,
+    max_attempts: int = 5,
+    delay: timedelta = timedelta(0),
+) -> JobId:
+    """Have this done once `tx` is committed; if it is asked for already, that job's id."""
+    moment = await now(tx)
+    make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    statement = (
+        make(_t)
+        .values(
+            kind=kind,
+            key=key,
+            recording_id=recording_id,
+            payload=dict(payload or {}),
+            state=JobState.QUEUED,
+            priority=priority,
+            attempt=0,
+            max_attempts=max_attempts,
+            epoch=0,
+            run_after=moment + delay,
+            cancel_requested=False,
+            progress=0.0,
+            message="",
+            created_at=moment,
+            updated_at=moment,
+        )
+        .on_conflict_do_nothing()
+        .returning(_t.c.id)
+    )
+    made = (await tx.execute(statement)).scalar_one_or_none()
+    if made is None:
+        existing = select(_t.c.id).where(_t.c.kind == kind, _t.c.key == key, _t.c.state.in_(_OPEN))
+        made = (await tx.execute(existing)).scalar_one()
+    await _announce(tx, recording_id)
+    return JobId(made)
+
+
+async def claim(
+    database: Database, kinds: Sequence[str], owner: str, *, lease: timedelta = LEASE, below: int = 100
+) -> Job | None:
+    """Take the most urgent job that may run now, of these kinds and of a priority below `below`."""
+    async with database.write() as tx:
+        moment = await now(tx)
+        ready = or_(
+            (_t.c.state == JobState.QUEUED) & (_t.c.run_after <= moment),
+            (_t.c.state == JobState.RUNNING) & (_t.c.lease_until < moment),
+        )
+        pick = (
+            select(_t.c.id)
+            .where(ready, _t.c.kind.in_(kinds), _t.c.priority < below)
+            .order_by(_t.c.priority, _t.c.run_after, _t.c.id)
+            .limit(1)
+        )
+        if tx.dialect.name != "sqlite":
+            pick = pick.with_for_update(skip_locked=True)
+        job_id = (await tx.execute(pick)).scalar_one_or_none()
+        if job_id is None:
+            return None
+        row = (
+            await tx.execute(
+                update(_t)
+                .where(_t.c.id == job_id)
+                .values(
+                    state=JobState.RUNNING,
+                    owner=owner,
+                    epoch=_t.c.epoch + 1,
+                    attempt=_t.c.attempt + 1,
+                    lease_until=moment + lease,
+                    updated_at=moment,
+                )
+                .returning(_t)
+            )
+        ).one()
+        await _announce(tx, row.recording_id)
+    return _job(row)
+
+
+async def heartbeat(
+    database: Database,
+    job: Job,
+    *,
+    progress: float | None = None,
+    message: str | None = None,
+    lease: timedelta = LEASE,
+) -> bool:
+    """Keep the lease and show progress (0 to 1); whether a cancel was asked for. Raises `FencedError`."""
+    async with database.write() as tx:
+        moment = await now(tx)
+        values: dict[str, Any] = {"lease_until": moment + lease, "updated_at": moment}
+        if progress is not None:
+            values["progress"] = min(max(progress, 0.0), 1.0)
+        if message is not None:
+            values["message"] = message
+        row = await _update_held(tx, job, values)
+        if progress is not None or message is not None:
+            await _announce(tx, job.recording_id)
+    return bool(row.cancel_requested)
+
+
+async def finish(tx: AsyncConnection, job: Job) -> None:
+    """Done, in the transaction that writes the result. Raises `FencedError`: then the result must not be."""
+    await _update_held(tx, job, {"state": JobState.DONE, "progress": 1.0, "last_error": None})
+    await _announce(tx, job.recording_id)
+
+
+async def fail(database: Database, job: Job, error: str, *, retryable: bool = True) -> JobState:
+    """Try again later, ever later, or park it for a person; the state that it has now."""
+    again = retryable and job.attempt < job.max_attempts
+    state = JobState.QUEUED if again else JobState.PARKED
+    pause = min(2.0**job.attempt, 600.0) * random.uniform(0.75, 1.25)  # noqa: S311 - only spreads the load
+    async with database.write() as tx:
+        run_after = await now(tx) + timedelta(seconds=pause)
+        await _update_held(tx, job, {"state": state, "run_after": run_after, "last_error": error})
+        await _announce(tx, job.recording_id)
+    return state
+
+
+async def release(database: Database, job: Job) -> None:
+    """Give it back undone, because this process is stopping; the attempt does not count."""
+    async with database.write() as tx:
+        await _update_held(tx, job, {"state": JobState.QUEUED, "attempt": max(job.attempt - 1, 0)})
+        await _announce(tx, job.recording_id)
+
+
+async def cancelled(database: Database, job: Job) -> None:
+    """The worker has stopped because a cancel was asked for."""
+    async with database.write() as tx:
+        await _update_held(tx, job, {"state": JobState.CANCELLED})
+        await _announce(tx, job.recording_id)
+
+
+async def cancel(tx: AsyncConnection, job_id: JobId) -> None:
+    """Never mind this job: at once if it waits, as soon as its worker notices if it runs."""
+    job = await get(tx, job_id)
+    if job.state is JobState.RUNNING:
+        values: dict[str, Any] = {"cancel_requested": True}
+    elif job.state in _OPEN:
+        values = {"state": JobState.CANCELLED}
+    else:
+        return
+    await tx.execute(update(_t).where(_t.c.id == job_id).values(updated_at=await now(tx), **values))
+    await _announce(tx, job.recording_id)
+
+
+async def retry(tx: AsyncConnection, job_id: JobId) -> None:
+    """Let a parked or cancelled job, or one that waits for its next attempt, run now with fresh attempts."""
+    job = await get(tx, job_id)
+    if job.state in (JobState.RUNNING, JobState.DONE):
+        return
+    await tx.execute(
+        update(_t)
+        .where(_t.c.id == job_id)
+        .values(
+            state=JobState.QUEUED,
+            attempt=0,
+            run_after=await now(tx),
+            cancel_requested=False,
+            updated_at=await now(tx),
+        )
+    )
+    await _announce(tx, job.recording_id)
+
+
+async def get(connection: AsyncConnection, job_id: JobId) -> Job:
+    """Raises `NotFoundError`."""
+    row = (await connection.execute(select(_t).where(_t.c.id == job_id))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    return _job(row)
+
+
+async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -> list[Job]:
+    """The newest job of each kind about this recording."""
+    rows = await connection.execute(select(_t).where(_t.c.recording_id == recording_id).order_by(_t.c.id))
+    return list({row.kind: _job(row) for row in rows}.values())
+
+
+async def next_run(connection: AsyncConnection, kinds: Sequence[str]) -> datetime | None:
+    """When the next waiting or abandoned job of these kinds may be claimed; None if there is none."""
+    due: list[datetime] = []
+    for state, column in ((JobState.QUEUED, _t.c.run_after), (JobState.RUNNING, _t.c.lease_until)):
+        statement = select(column).where(_t.c.state == state, _t.c.kind.in_(kinds))
+        found = (await connection.execute(statement.order_by(column).limit(1))).scalar_one_or_none()
+        due += [found] if found else []
+    return min(due, default=None)
+
+
+async def _update_held(tx: AsyncConnection, job: Job, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a row
+    held: ColumnElement[bool] = (_t.c.id == job.id) & (_t.c.epoch == job.epoch) & (_t.c.state == JobState.RUNNING)
+    statement = update(_t).where(held).values({"updated_at": await now(tx), **values}).returning(_t)
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
+        raise FencedError(f"job {job.id} ({job.kind}) belongs to another worker now")
+    return row
+
+
+async def _announce(tx: AsyncConnection, recording_id: RecordingId | None) -> None:
+    found = await interviews.of_recording(tx, recording_id) if recording_id is not None else []
+    for interview in found:
+        await changes.publish(tx, "job", interview.id)
+    if not found:
+        await changes.publish(tx, "job", None)
+
+
+def _job(row: Any) -> Job:  # noqa: ANN401 - a result row
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        key=row.key,
+        recording_id=row.recording_id,
+        payload=row.payload,
+        state=JobState(row.state),
+        priority=row.priority,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        epoch=row.epoch,
+        run_after=row.run_after,
+        lease_until=row.lease_until,
+        cancel_requested=row.cancel_requested,
+        progress=row.progress,
+        message=row.message,
+        last_error=row.last_error,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
