@@ -1,0 +1,53 @@
+"""What the index holds: one small document a cue, and one an interview for the words it is known by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from streamarchive.models import Cue, CueId, Interview, InterviewId
+from streamarchive.protocols import CueDocument, InterviewDocument
+
+
+def cue_document_id(interview_id: InterviewId, cue_id: CueId) -> str:
+    """One recording may serve several interviews, so a cue may have several documents."""
+    return f"{interview_id}-{cue_id}"
+
+
+def cue_document(
+    cue: Cue, interview_id: InterviewId, held_at: datetime, version: int | None = None
+) -> CueDocument:
+    """The document of a cue in an interview; `version` is the cue's own unless the caller counts otherwise."""
+    return CueDocument(
+        id=cue_document_id(interview_id, cue.id),
+        version=cue.version if version is None else version,
+        interview_id=interview_id,
+        start_ms=cue.start_ms,
+        end_ms=cue.end_ms,
+        text=cue.text,
+        lang=cue.lang,
+        speaker=cue.speaker,
+        doubtful=cue.doubt is not None,
+        held_at=held_at,
+    )
+
+
+def interview_document(interview: Interview, version: int) -> InterviewDocument:
+    """Titles and descriptions in every language, guests in every spelling, the event."""
+    return InterviewDocument(
+        id=str(interview.id),
+        version=version,
+        interview_id=interview.id,
+        text="\n".join(_names(interview)),
+        held_at=interview.held_at,
+    )
+
+
+def _names(interview: Interview) -> Iterable[str]:
+    parts = [*interview.titles.values()]
+    for guest in interview.guests:
+        parts += [*guest.names.values(), *guest.affiliations.values()]
+    if interview.event is not None:
+        parts += interview.event.names.values()
+    parts += interview.descriptions.values()
+    return dict.fromkeys(part for part in parts if part)
