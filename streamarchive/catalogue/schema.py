@@ -34,7 +34,7 @@ _LOCK = 0x4D494752  # PostgreSQL: one process migrates at a time
 def migrate(url: str) -> bool:
     """Create or update the schema; False if there was nothing to do. Blocking; many processes may call it.
 
-    Raises `SchemaTooNewError` for a catalogue of a newer StreamArchive and `DatabaseError` if it cannot be opened.
+    Raises `SchemaTooNewError` for one of a newer StreamArchive, `DatabaseError` if it cannot be opened.
     """
     path = _sqlite_path(url)
     if path is not None:

@@ -352,6 +352,15 @@ _OPEN = text("state IN ('queued', 'running', 'parked')")
 Index("uq_job_open", job.c.kind, job.c.key, unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN)
 Index("ix_job_claim", job.c.state, job.c.kind, job.c.priority, job.c.run_after)
 
+worker = Table(
+    "worker",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("kinds", _Json, nullable=False),
+    _when("started_at"),
+    _when("seen_at"),
+)
+
 outbox = _numbered(
     "outbox",
     Column("subject", Text, nullable=False, comment="cue:ID or interview:ID"),

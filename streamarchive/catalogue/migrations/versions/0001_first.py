@@ -386,3 +386,11 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_run_line_run_id", "run_line", ["run_id"], unique=False)
+    op.create_table(
+        "worker",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("kinds", _JSON, nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("owner", name="pk_worker"),
+    )

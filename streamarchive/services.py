@@ -1,0 +1,49 @@
+"""Opening what a process works with. The only importer of back ends: URLs choose them here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from streamarchive.catalogue import schema
+from streamarchive.catalogue.database import Database
+from streamarchive.protocols import MediaStore, SearchIndex, Transcriber
+from streamarchive.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What pages and workers work with."""
+
+    settings: Settings
+    database: Database
+    search: SearchIndex
+    store: MediaStore
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Bring the catalogue to this version's schema, open everything, and close it at the end."""
+    from streamarchive.media.stores import open_store
+    from streamarchive.search import open_index
+
+    await asyncio.to_thread(schema.migrate, settings.database_url)
+    database = Database(settings.database_url)
+    store = open_store(settings.media_url)
+    search = open_index(settings.search_url)
+    try:
+        yield Services(settings, database, search, store)
+    finally:
+        await search.close()
+        await store.close()
+        await database.close()
+
+
+def open_transcriber(settings: Settings, *, live: bool = False) -> Transcriber:
+    """The engine that the settings name, not yet loaded; live or for final passes."""
+    from streamarchive.transcription.engine_process import EngineProcess
+
+    model = (settings.live_model or settings.model) if live else settings.model
+    return EngineProcess(settings.engine, model, settings.device)
