@@ -78,6 +78,7 @@ async def claim(
     """Take the most urgent job that may run now, of these kinds and of a priority below `below`."""
     async with database.write() as tx:
         moment = await now(tx)
+        await _park_deadly(tx, moment)
         ready = or_(
             (_t.c.state == JobState.QUEUED) & (_t.c.run_after <= moment),
             (_t.c.state == JobState.RUNNING) & (_t.c.lease_until < moment),
@@ -110,6 +111,15 @@ async def claim(
         ).one()
         await _announce(tx, row.recording_id)
     return _job(row)
+
+
+async def _park_deadly(tx: AsyncConnection, moment: datetime) -> None:
+    """A job whose last attempt ended with its worker must not kill one worker after the other."""
+    await tx.execute(
+        update(_t)
+        .where(_t.c.state == JobState.RUNNING, _t.c.lease_until < moment, _t.c.attempt >= _t.c.max_attempts)
+        .values(state=JobState.PARKED, last_error="its worker ended without a word", updated_at=moment)
+    )
 
 
 async def heartbeat(

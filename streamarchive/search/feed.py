@@ -1,0 +1,81 @@
+"""From the catalogue to the index: the operations behind a batch of the outbox, or behind everything there is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import interviews, transcripts
+from streamarchive.catalogue.database import Database
+from streamarchive.catalogue.outbox import Batch
+from streamarchive.models import Cue, CueId, Interview, RecordingId
+from streamarchive.protocols import Operation, Tombstone
+from streamarchive.search.documents import cue_document, cue_document_id, interview_document
+
+_PAGE = 1_000
+
+
+async def operations(connection: AsyncConnection, batch: Batch) -> list[Operation]:
+    """What the index has to do so that it knows these subjects as they are now."""
+    found: list[Operation] = []
+    known = await interviews.by_ids(connection, batch.interview_ids)
+    for interview in known.values():
+        version = await interviews.version(connection, interview.id)
+        found.append(interview_document(interview, version))
+    current = await transcripts.by_ids(connection, batch.cue_ids)
+    versions = await transcripts.versions(connection, batch.cue_ids)
+    shown = _Showings(connection)
+    for cue_id, (version, recording_id) in versions.items():
+        for interview in await shown.of(recording_id):
+            cue = current.get(cue_id)
+            if cue is not None and within(interview, cue):
+                found.append(cue_document(cue, interview.id, interview.held_at))
+            else:
+                found.append(Tombstone(cue_document_id(interview.id, cue_id), version))
+    return found
+
+
+async def everything(database: Database) -> AsyncIterator[Sequence[Operation]]:
+    """Every document there should be, in batches; each batch is read in a transaction of its own."""
+    async with database.read() as connection:
+        ids = await interviews.all_ids(connection)
+    for first in range(0, len(ids), _PAGE):
+        async with database.read() as connection:
+            batch = Batch((), (), tuple(ids[first : first + _PAGE]))
+            yield await operations(connection, batch)
+    after = CueId(0)
+    while True:
+        async with database.read() as connection:
+            cues = await transcripts.page(connection, after, _PAGE)
+            shown = _Showings(connection)
+            documents: list[Operation] = [
+                cue_document(cue, interview.id, interview.held_at)
+                for cue in cues
+                for interview in await shown.of(cue.recording_id)
+                if within(interview, cue)
+            ]
+        if not cues:
+            return
+        after = cues[-1].id
+        yield documents
+
+
+def within(interview: Interview, cue: Cue) -> bool:
+    """Whether the interview's cut shows this cue."""
+    begins_before_out = interview.out_ms is None or cue.start_ms < interview.out_ms
+    ends_after_in = interview.in_ms is None or cue.end_ms > interview.in_ms
+    return begins_before_out and ends_after_in
+
+
+class _Showings:
+    """The interviews that show a recording, looked up once a batch."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._known: dict[RecordingId, list[Interview]] = {}
+
+    async def of(self, recording_id: RecordingId) -> list[Interview]:
+        if recording_id not in self._known:
+            self._known[recording_id] = await interviews.of_recording(self._connection, recording_id)
+        return self._known[recording_id]
