@@ -1,3 +1,53 @@
-.PHONY: help
-help:
-	@echo see README
+# StreamArchive. `make` alone explains itself.
+
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-tools install-services demo run unit test check bench screenshots clean
+
+help: ## Show this
+	@echo "StreamArchive: records live interviews, transcribes them on air, makes every sentence searchable."
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "ARGS=\"...\" is passed on, for instance: make demo ARGS=\"--port 9000\", make unit ARGS=\"-k clock\""
+
+install: ## Make .venv with the command .venv/bin/streamarchive
+	@$(PYTHON) tools/install.py
+
+install-tools:
+	@$(PYTHON) tools/install.py --tools
+
+install-services:
+	@$(PYTHON) tools/install.py --services
+
+demo: install ## See it work: an interview on air, transcribed as it is spoken
+	@exec .venv/bin/streamarchive demo $(ARGS)
+
+run: install ## Serve the archive in ./archive (see docs/operator-guide.md)
+	@exec .venv/bin/streamarchive serve $(ARGS)
+
+unit: install-tools ## The tests that need no server or program (under a minute)
+	@.venv/bin/python -m pytest tests/unit $(ARGS)
+
+test: install-services ## All tests, with real servers; installs what they need where it can
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: install-tools ## Style, types, import rules
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: install-tools ## The measured claims, measured here (takes a while)
+	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; .venv/bin/python $$benchmark || exit 1; done
+
+screenshots: install-tools ## Pictures of the pages for the README, into docs/images
+	@.venv/bin/python tools/screenshots.py $(ARGS)
+
+clean: ## Remove what was built and installed here; archives stay
+	rm -rf .venv build dist node_modules web/static/vendor
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find streamarchive web workers tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find web/locale -name '*.mo' -delete
