@@ -139,16 +139,6 @@ def load_settings(
         raise SettingsError(_sentence(error)) from error
 
 
-def as_environment(settings: Settings) -> dict[str, str]:
-    """The variables that give a child process exactly these settings."""
-    environment = {}
-    for name, value in settings.model_dump(mode="json").items():
-        text = ",".join(value) if isinstance(value, list) else str(value)
-        if text:
-            environment[PREFIX + name.upper()] = text
-    return environment
-
-
 def redact(url: str) -> str:
     """The URL without its password, for messages and logs."""
     parts = urlsplit(url)

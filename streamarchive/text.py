@@ -76,10 +76,10 @@ def tokens(text: str) -> tuple[Token, ...]:
 
 def terms(found: Sequence[Token]) -> tuple[str, ...]:
     """What the index stores for these tokens: as many terms as tokens."""
-    following = (*found[1:], None)
+    last = len(found) - 1
     return tuple(
-        token.text + after.text if token.han and after is not None and after.han else token.text
-        for token, after in zip(found, following, strict=True)
+        token.text + found[at + 1].text if token.han and at < last and found[at + 1].han else token.text
+        for at, token in enumerate(found)
     )
 
 

@@ -1,0 +1,228 @@
+"""The tables of the embedded index, and writing to them; plain sqlite3, called on a thread.
+
+The file holds one *generation* of tables, and while it is rebuilt a second one beside it. Which one is
+current changes in a transaction, so a rebuild needs no renaming of files that other processes have open.
+
+FTS5 takes repeated inserts and deletions of wrong terms without an error and its own integrity check passes
+both, so a row of `documents` (version, exact terms) changes in the same transaction as the terms, which are
+contentless. A document's number is its interview's number followed by 24 bits, the interview's own document
+having none of them set: which interview a match belongs to is known without reading its row.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from streamarchive.protocols import CueDocument, InterviewDocument, Operation, Tombstone
+from streamarchive.search.matching import indexed
+from streamarchive.text import ANALYZER_VERSION
+
+LAYOUT_VERSION = 1
+INTERVIEW_BITS = 24
+PLACE_MASK = (1 << INTERVIEW_BITS) - 1
+
+# Every non-ASCII character is part of a term for the tokenizer `ascii`, and terms hold no ASCII punctuation.
+_TABLES = """
+CREATE TABLE interviews_{n} (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE);
+CREATE TABLE documents_{n} (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER NOT NULL,
+    lang TEXT NOT NULL,
+    speaker TEXT,
+    doubtful INTEGER NOT NULL,
+    held_at TEXT NOT NULL,
+    text TEXT NOT NULL,
+    terms TEXT NOT NULL,
+    speaker_terms TEXT NOT NULL,
+    kind TEXT NOT NULL
+);
+CREATE TABLE tombstones_{n} (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE VIRTUAL TABLE terms_{n} USING fts5(text, speaker, kind, content='', tokenize='ascii');
+"""
+_GENERATIONS = """
+CREATE TABLE generations (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    state TEXT NOT NULL CHECK (state IN ('current', 'building', 'old')),
+    analyzer_version INTEGER NOT NULL
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A document ready to be stored; analysed before the transaction begins, to keep that short."""
+
+    id: str
+    version: int
+    interview_id: str
+    start_ms: int
+    end_ms: int
+    lang: str
+    speaker: str | None
+    doubtful: bool
+    held_at: str
+    text: str
+    terms: str
+    speaker_terms: str
+    kind: str
+
+
+Change = Row | Tombstone
+
+
+def analyse(operations: Iterable[Operation]) -> list[Change]:
+    """Do the slow part of writing."""
+    return [each if isinstance(each, Tombstone) else _row(each) for each in operations]
+
+
+def _row(document: CueDocument | InterviewDocument) -> Row:
+    cue = document if isinstance(document, CueDocument) else None
+    return Row(
+        id=document.id,
+        version=document.version,
+        interview_id=document.interview_id,
+        start_ms=cue.start_ms if cue else 0,
+        end_ms=cue.end_ms if cue else 0,
+        lang=cue.lang if cue else "",
+        speaker=cue.speaker if cue else None,
+        doubtful=cue.doubtful if cue else False,
+        held_at=document.held_at.isoformat(),
+        text=document.text,
+        terms=indexed(document.text),
+        speaker_terms=indexed(cue.speaker) if cue else "",
+        kind="cue" if cue else "interview",
+    )
+
+
+def create_layout(connection: sqlite3.Connection) -> None:
+    """Make an empty index, inside the caller's transaction."""
+    connection.execute(_GENERATIONS)
+    add(connection, "current")
+    connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
+
+
+def add(connection: sqlite3.Connection, state: str) -> int:
+    """Create empty tables; their generation's number."""
+    number = connection.execute(
+        "INSERT INTO generations (state, analyzer_version) VALUES (?, ?) RETURNING number",
+        (state, ANALYZER_VERSION),
+    ).fetchone()[0]
+    for statement in _TABLES.format(n=number).split(";"):
+        connection.execute(statement)
+    return int(number)
+
+
+def drop(connection: sqlite3.Connection, state: str) -> None:
+    """Remove the generations in this state."""
+    for number in numbers(connection, state):
+        for table in ("terms", "tombstones", "documents", "interviews"):
+            connection.execute(f"DROP TABLE {table}_{number}")
+        connection.execute("DELETE FROM generations WHERE number = ?", (number,))
+
+
+def numbers(connection: sqlite3.Connection, *states: str) -> list[int]:
+    """The generations in these states."""
+    marks = ",".join("?" * len(states))
+    rows = connection.execute(f"SELECT number FROM generations WHERE state IN ({marks})", states)  # noqa: S608
+    return [row[0] for row in rows]
+
+
+def make_current(connection: sqlite3.Connection, number: int) -> None:
+    """Answer searches from this generation from now on."""
+    connection.execute("UPDATE generations SET state = 'old' WHERE state = 'current'")
+    connection.execute("UPDATE generations SET state = 'current' WHERE number = ?", (number,))
+
+
+def apply(connection: sqlite3.Connection, generation: int, changes: Sequence[Change]) -> int:
+    """Apply what is newer than what is there, inside the caller's transaction; how much that was."""
+    tables = _Tables(connection, generation)
+    return sum(tables.apply(change) for change in changes)
+
+
+class _Tables:
+    """One generation's tables in one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, generation: int) -> None:
+        self._connection = connection
+        self._documents = f"documents_{generation}"
+        self._interviews = f"interviews_{generation}"
+        self._tombstones = f"tombstones_{generation}"
+        self._terms = f"terms_{generation}"
+
+    def apply(self, change: Change) -> bool:
+        stored = self._execute(
+            f"SELECT version FROM {self._documents} WHERE id = :id "  # noqa: S608 - our own table names
+            f"UNION ALL SELECT version FROM {self._tombstones} WHERE id = :id",
+            {"id": change.id},
+        ).fetchone()
+        if stored is not None and stored[0] >= change.version:
+            return False
+        number = self._remove(change.id)
+        if isinstance(change, Tombstone):
+            self._execute(f"INSERT INTO {self._tombstones} VALUES (?, ?)", (change.id, change.version))  # noqa: S608
+        else:
+            self._insert(change, number)
+        return True
+
+    def _remove(self, document_id: str) -> int | None:
+        """Take a document and its terms away; the number it had."""
+        self._execute(f"DELETE FROM {self._tombstones} WHERE id = ?", (document_id,))  # noqa: S608
+        row = self._execute(
+            f"DELETE FROM {self._documents} WHERE id = ? RETURNING number, terms, speaker_terms, kind",  # noqa: S608
+            (document_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        self._execute(
+            f"INSERT INTO {self._terms} ({self._terms}, rowid, text, speaker, kind)"  # noqa: S608
+            " VALUES ('delete', ?, ?, ?, ?)",
+            row,
+        )
+        return int(row[0])
+
+    def _insert(self, row: Row, previous: int | None) -> None:
+        base = self._interview(row.interview_id) << INTERVIEW_BITS
+        if row.kind == "interview":
+            number = base
+            self._remove_at(base)
+        elif previous is not None and previous & ~PLACE_MASK == base and previous != base:
+            number = previous
+        else:
+            number = self._next_number(base)
+        self._execute(
+            f"INSERT INTO {self._documents} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (
+                number, row.id, row.version, row.start_ms, row.end_ms, row.lang, row.speaker, row.doubtful,
+                row.held_at, row.text, row.terms, row.speaker_terms, row.kind,
+            ),
+        )  # fmt: skip
+        self._execute(
+            f"INSERT INTO {self._terms} (rowid, text, speaker, kind) VALUES (?, ?, ?, ?)",  # noqa: S608
+            (number, row.terms, row.speaker_terms, row.kind),
+        )
+
+    def _interview(self, interview_id: str) -> int:
+        self._execute(f"INSERT OR IGNORE INTO {self._interviews} (id) VALUES (?)", (interview_id,))  # noqa: S608
+        found = self._execute(f"SELECT number FROM {self._interviews} WHERE id = ?", (interview_id,))  # noqa: S608
+        return int(found.fetchone()[0])
+
+    def _remove_at(self, number: int) -> None:
+        """An interview has one document of its own: a second one under another id takes its place."""
+        row = self._execute(f"SELECT id FROM {self._documents} WHERE number = ?", (number,)).fetchone()  # noqa: S608
+        if row is not None:
+            self._remove(row[0])
+
+    def _next_number(self, base: int) -> int:
+        row = self._execute(
+            f"SELECT max(number) FROM {self._documents} WHERE number BETWEEN ? AND ?",  # noqa: S608
+            (base, base | PLACE_MASK),
+        ).fetchone()
+        return (row[0] if row[0] is not None else base) + 1
+
+    def _execute(self, statement: str, parameters: Sequence[object] | dict[str, object]) -> sqlite3.Cursor:
+        return self._connection.execute(statement, parameters)
