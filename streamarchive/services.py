@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from streamarchive.catalogue import schema
 from streamarchive.catalogue.database import Database
+from streamarchive.errors import ModelUnavailableError
 from streamarchive.protocols import MediaStore, SearchIndex, Transcriber
 from streamarchive.settings import Settings
 
@@ -47,3 +49,14 @@ def open_transcriber(settings: Settings, *, live: bool = False) -> Transcriber:
 
     model = (settings.live_model or settings.model) if live else settings.model
     return EngineProcess(settings.engine, model, settings.device)
+
+
+def check_model(settings: Settings) -> None:
+    """Raise `ModelUnavailableError` if a checkpoint is named by a path and is not there."""
+    for name, model in (("MODEL", settings.model), ("LIVE_MODEL", settings.live_model)):
+        is_path = model.endswith(".pt") or "/" in model
+        if is_path and not Path(model).is_file():
+            raise ModelUnavailableError(
+                f"there is no model {model}; "
+                f"set STREAMARCHIVE_{name} to a checkpoint or to a Whisper name such as turbo"
+            )

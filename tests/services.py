@@ -267,9 +267,7 @@ def _folder(name: str) -> Iterator[Path]:
 def _prefix(*, die_with_parent: bool) -> list[str]:
     setpriv = shutil.which("setpriv")
     if os.getuid() == 0 and setpriv is None:
-        raise MissingServiceError(
-            "run by root, and no setpriv to start a server as somebody else (util-linux)"
-        )
+        raise MissingServiceError("run by root, and no setpriv to start a server as somebody else (util-linux)")
     if setpriv is None:
         return []
     prefix = [setpriv]

@@ -104,16 +104,12 @@ def test_vtt_from_elsewhere_with_notes_styles_settings_and_ids():
 
 
 def test_line_breaks_of_captions_are_layout():
-    text = (
-        "1\n00:00:01,000 --> 00:00:02,000\n智能座舱\n的未来\n\n\n00:00:03,000 --> 00:00:04,000\nthe\nfuture"
-    )
+    text = "1\n00:00:01,000 --> 00:00:02,000\n智能座舱\n的未来\n\n\n00:00:03,000 --> 00:00:04,000\nthe\nfuture"
     assert [draft.text for draft in captions.from_srt(text)] == ["智能座舱的未来", "the future"]
 
 
 def test_srt_with_markup_missing_numbers_and_blank_lines_in_a_cue():
-    text = (
-        "00:00:01,000 --> 00:00:02,000\n<i>one</i>\n\nstill one\n\n00:00:03,000 --> 00:00:04,000\n{\\an8}two"
-    )
+    text = "00:00:01,000 --> 00:00:02,000\n<i>one</i>\n\nstill one\n\n00:00:03,000 --> 00:00:04,000\n{\\an8}two"
     assert [draft.text for draft in captions.from_srt(text)] == ["one still one", "two"]
 
 

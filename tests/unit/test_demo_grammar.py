@@ -13,9 +13,7 @@ from streamarchive.errors import UsageError
 def test_every_template_can_be_filled_and_is_known_by_its_text(language):
     words = grammar(language)
     for template in (*words.questions, *words.answers):
-        sentence = words.fill(
-            words.template(template.text), [words.slots[name][0] for name in template.slots]
-        )
+        sentence = words.fill(words.template(template.text), [words.slots[name][0] for name in template.slots])
         assert "{" not in sentence.text
         assert sentence.lang == language
 

@@ -1,0 +1,56 @@
+"""`search` and `reindex`."""
+
+from __future__ import annotations
+
+import argparse
+
+from streamarchive.cli import console
+from streamarchive.models import Role
+from streamarchive.search import feed, finding, query
+from streamarchive.services import open_services
+from streamarchive.settings import Settings
+
+
+async def search(settings: Settings, options: argparse.Namespace) -> None:
+    """Print the moments at which all of it was said; drafts included, trashed ones not."""
+    parsed = query.parse(" ".join(options.query))
+    async with open_services(settings) as services:
+        await services.search.prepare()
+        answer = await finding.find(
+            services.database, services.search, parsed, role=Role.ADMIN, limit=options.limit, moments=10
+        )
+    if answer.index_away:
+        console.note("The search index cannot be reached: only titles, guests and events were looked at.")
+    if options.json:
+        console.out_json({"total": answer.total, "hits": _hits(answer, settings.site)})
+        return
+    for found in answer.found:
+        console.out(f"{found.interview.title()}  {settings.site}{found.interview.address}")
+        for moment in found.moments:
+            seconds = moment.cue.start_ms // 1000
+            console.out(f"  {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}  {moment.cue.text}")
+    if not answer.found:
+        console.note("Nothing was found.")
+
+
+def _hits(answer: finding.Answer, site: str) -> list[dict[str, object]]:
+    return [
+        {
+            "interview": found.interview.id,
+            "title": found.interview.title(),
+            "start_ms": moment.cue.start_ms,
+            "end_ms": moment.cue.end_ms,
+            "text": moment.cue.text,
+            "url": f"{site}{found.interview.address}?t={moment.cue.start_ms / 1000:g}",
+        }
+        for found in answer.found
+        for moment in found.moments
+    ]
+
+
+async def reindex(settings: Settings, _options: argparse.Namespace) -> None:
+    """Build the index anew beside the old one; searches go on meanwhile."""
+    async with open_services(settings) as services:
+        await services.search.prepare()
+        count = await services.search.rebuild(feed.everything(services.database))
+    console.out(f"The search index holds {count} documents.")

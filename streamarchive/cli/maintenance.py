@@ -1,0 +1,92 @@
+"""`migrate` and `doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from dataclasses import asdict, dataclass
+
+from streamarchive.catalogue import schema
+from streamarchive.cli import console
+from streamarchive.errors import StreamArchiveError
+from streamarchive.media import commands, sandbox
+from streamarchive.services import Services, check_model, open_services, open_transcriber
+from streamarchive.settings import Settings, redact
+
+
+async def migrate(settings: Settings, _options: argparse.Namespace) -> None:
+    """Bring the catalogue to this version's schema."""
+    changed = await asyncio.to_thread(schema.migrate, settings.database_url)
+    console.out("The catalogue has the schema of this version." + ("" if changed else " Nothing had to be done."))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor: what was looked at, whether it is well, and what to know or do."""
+
+    subject: str
+    ok: bool
+    sentence: str
+
+
+async def doctor(settings: Settings, options: argparse.Namespace) -> int:
+    """Look at everything an archive needs; exit status 1 if something is missing."""
+    findings = [_ffmpeg(), *_tools(), *await _archive(settings), await _model(settings)]
+    if options.json:
+        console.out_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            console.out(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.subject}: {finding.sentence}")
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _ffmpeg() -> Finding:
+    try:
+        return Finding("ffmpeg", ok=True, sentence=commands.ffmpeg_path())
+    except StreamArchiveError as error:
+        return Finding("ffmpeg", ok=False, sentence=str(error))
+
+
+def _tools() -> list[Finding]:
+    missing = sandbox.missing()
+    if not missing:
+        return [Finding("sandbox", ok=True, sentence="uploads are probed without network and with limits")]
+    return [Finding("sandbox", ok=False, sentence=sentence) for sentence in missing]
+
+
+async def _archive(settings: Settings) -> list[Finding]:
+    try:
+        async with open_services(settings) as services:
+            found = [Finding("catalogue", ok=True, sentence=redact(settings.database_url))]
+            return [*found, await _search(services), await _store(services)]
+    except StreamArchiveError as error:
+        return [Finding("catalogue", ok=False, sentence=str(error))]
+
+
+async def _search(services: Services) -> Finding:
+    try:
+        await services.search.prepare()
+    except StreamArchiveError as error:
+        return Finding("search", ok=False, sentence=str(error))
+    health = await services.search.health()
+    return Finding("search", ok=health.ok and health.analyzer_current, sentence=health.sentence)
+
+
+async def _store(services: Services) -> Finding:
+    free = await services.store.free_fraction()
+    if free is None:
+        return Finding("media", ok=True, sentence=services.settings.media_url)
+    enough = free > 0.05  # below this nothing new is recorded
+    return Finding("media", ok=enough, sentence=f"{services.settings.media_url}, {free:.0%} of the disk is free")
+
+
+async def _model(settings: Settings) -> Finding:
+    transcriber = open_transcriber(settings)
+    try:
+        check_model(settings)
+        info = await transcriber.load()
+    except StreamArchiveError as error:
+        return Finding("model", ok=False, sentence=str(error))
+    finally:
+        await transcriber.close()
+    return Finding("model", ok=True, sentence=f"{info.name} on {info.device}. {info.note}".strip())

@@ -1,0 +1,244 @@
+"""ffmpeg command lines, built as ffmpeg-python graphs and compiled to argument lists.
+
+Every function returns the arguments after the program's name; `streamarchive.media.process` and
+`streamarchive.media.sandbox` put the program and its wrappers in front. Paths are given as ``file:`` URLs, so
+that no file name can pass for another protocol.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+
+from streamarchive.clock import to_seconds
+from streamarchive.errors import MediaError
+
+SEGMENT_SECONDS = 4
+"""Wanted length of a media segment; a source with rarer key frames makes longer ones."""
+SPOOL_SECONDS = 1
+"""Length of the audio-only files that a live transcriber on the same host reads."""
+STALL_MICROSECONDS = 8_000_000
+"""A read that waits longer than this fails."""
+FROZEN_PLAYLIST_RELOADS = 15
+"""An HLS playlist that has not changed in so many reloads has ended."""
+
+FILE_DEMUXERS = "mov,matroska,mpegts,flv,avi,mp3,wav,flac,ogg,aac"
+"""What a file may be. This, not the list of protocols, stops a playlist named .mp4 from reading others."""
+HLS_DEMUXERS = "hls,mpegts,mov,aac,mp3,webvtt"
+PROGRESSIVE_DEMUXERS = "mpegts,aac,mp3"
+DECODERS = (
+    "h264,hevc,vp8,vp9,libvpx,libvpx-vp9,av1,libdav1d,libaom-av1,mpeg1video,mpeg2video,mpeg4,h263,flv,vp6f,mjpeg,"
+    "prores,dnxhd,theora,png,"
+    "aac,aac_latm,mp3,mp3float,mp2,mp2float,mp1,ac3,eac3,opus,libopus,vorbis,flac,alac,"
+    "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_u8,"
+    "pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav"
+)
+"""Decoders a hostile file may reach. (The cover picture of an MP3 is mjpeg or png.)"""
+
+
+@cache
+def ffmpeg_path() -> str:
+    """The ffmpeg to run: the one on PATH, else the one that imageio-ffmpeg brings. Raises `MediaError`."""
+    found = shutil.which("ffmpeg")
+    if found:
+        return found
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as error:
+        message = "there is no ffmpeg here; install it (apt install ffmpeg) or pip install imageio-ffmpeg"
+        raise MediaError(message) from error
+
+
+def program() -> list[str]:
+    """How every ffmpeg begins: never interactive, warnings on stderr."""
+    return [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-v", "warning"]
+
+
+def file_url(path: Path) -> str:
+    """A path as ffmpeg takes it literally."""
+    return f"file:{path.absolute()}"
+
+
+def _arguments(stream: Any) -> list[str]:  # noqa: ANN401 - ffmpeg-python has no types
+    compiled: list[str] = ffmpeg.compile(stream, cmd=[])
+    return compiled
+
+
+# --- recording ------------------------------------------------------------------------------------------
+
+
+def source_input(url: str, *, hls: bool, from_edge: bool = False) -> Any:  # noqa: ANN401
+    """The input for a vetted HTTP source.
+
+    `from_edge` starts an HLS source with its newest segment instead of the three newest: after a reconnect
+    less of what has been recorded comes again.
+    """
+    options: dict[str, Any] = {
+        "protocol_whitelist": "http,https,tls,tcp,crypto",
+        "format_whitelist": HLS_DEMUXERS if hls else PROGRESSIVE_DEMUXERS,
+        "rw_timeout": STALL_MICROSECONDS,
+    }
+    if hls:
+        options["m3u8_hold_counters"] = FROZEN_PLAYLIST_RELOADS
+        if from_edge:
+            options["live_start_index"] = -1
+    return ffmpeg.input(url, **options)
+
+
+def _segments(pattern: str, seconds: float) -> dict[str, Any]:
+    """Options of a segment muxer whose time stamps are those of its neighbour in the same process.
+
+    ``avoid_negative_ts`` has to be off for the muxer and for the muxer inside it: else a source with B-frames
+    is shifted where there is a picture and not where there is only sound. ``flush_packets`` has to be given
+    to the inner muxer; a global one does not reach it, and a kill would then lose seconds.
+    """
+    return {
+        "filename": pattern,
+        "c": "copy",
+        "f": "segment",
+        "segment_time": seconds,
+        "segment_format": "mpegts",
+        "avoid_negative_ts": "disabled",
+        "segment_format_options": "flush_packets=1:avoid_negative_ts=disabled",
+    }
+
+
+def record(source: Any, *, spool: Path | None) -> list[str]:  # noqa: ANN401
+    """Copy a source into MPEG-TS segments in the working folder, and its sound into short files in `spool`.
+
+    Media segments are called ``s%08d.ts``; ffmpeg prints ``name,start,end`` on stdout once a file is final.
+    Spool files are called ``a%08d.ts``; one is final once the next exists. Both carry the same time stamps.
+    """
+    archive = _segments("s%08d.ts", SEGMENT_SECONDS)
+    archive |= {"segment_list": "pipe:1", "segment_list_type": "csv"}
+    outputs = [ffmpeg.output(source["v:0?"], source["a:0?"], **archive)]
+    if spool is not None:
+        # A % in a folder's name would be taken for the place of the number.
+        pattern = str(spool.absolute()).replace("%", "%%") + "/a%08d.ts"
+        outputs.append(ffmpeg.output(source["a:0"], **_segments(pattern, SPOOL_SECONDS)))
+    return _arguments(ffmpeg.merge_outputs(*outputs))
+
+
+# --- reading files --------------------------------------------------------------------------------------
+
+
+def _file_input(path: Path, **options: Any) -> Any:  # noqa: ANN401
+    whitelists = {
+        "protocol_whitelist": "file",
+        "format_whitelist": FILE_DEMUXERS,
+        "codec_whitelist": DECODERS,
+    }
+    return ffmpeg.input(file_url(path), **(whitelists | options))
+
+
+def inspect(path: Path) -> list[str]:
+    """Read every packet without decoding; what it is goes to stderr, how far it came to stdout."""
+    source = _file_input(path)
+    output = ffmpeg.output(source["V:0?"], source["a:0?"], "-", c="copy", f="null", progress="pipe:1")
+    return ["-v", "info", *_arguments(output)]
+
+
+def pcm(path: Path, *, start_ms: int = 0, duration_ms: int | None = None) -> list[str]:
+    """Decode sound to 16 kHz mono signed 16-bit little-endian samples on stdout."""
+    options: dict[str, Any] = {}
+    if start_ms:
+        options["ss"] = f"{start_ms}ms"
+    if duration_ms is not None:
+        options["t"] = f"{duration_ms}ms"
+    source = _file_input(path, **options)
+    return _arguments(ffmpeg.output(source["a:0"], "pipe:1", f="s16le", ac=1, ar=16000, acodec="pcm_s16le"))
+
+
+# --- assembling -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of one take and how long it lasts on the media clock."""
+
+    file: Path
+    duration_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """The codecs of a source as ffmpeg names them (``h264``, ``aac``); None where there is no such track."""
+
+    video: str | None
+    audio: str | None
+
+
+PLAYABLE_VIDEO = frozenset({"h264", "hevc", "av1"})
+PLAYABLE_AUDIO = frozenset({"aac"})
+
+
+def concat_script(parts: Sequence[Part]) -> str:
+    """The concat demuxer's script: one file a take with an explicit duration, so that no error adds up."""
+    lines = ["ffconcat version 1.0"]
+    for part in parts:
+        quoted = str(part.file.absolute()).replace("'", "'\\''")
+        lines += [f"file 'file:{quoted}'", f"duration {to_seconds(part.duration_ticks)}"]
+    return "\n".join(lines) + "\n"
+
+
+def join(script: Path, target: Path, tracks: Tracks) -> list[str]:
+    """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play."""
+    source = ffmpeg.input(
+        file_url(script),
+        f="concat",
+        safe=0,
+        protocol_whitelist="file",
+        format_whitelist="concat,mpegts",
+        codec_whitelist=DECODERS,
+    )
+    return _playable(source, target, tracks)
+
+
+def make_playable(source: Path, target: Path, tracks: Tracks) -> list[str]:
+    """Turn any accepted file into a fast-start MP4 (M4A); what browsers cannot play is encoded anew."""
+    return _playable(_file_input(source), target, tracks)
+
+
+def _playable(source: Any, target: Path, tracks: Tracks) -> list[str]:  # noqa: ANN401
+    streams = [source[selector] for selector, codec in (("V:0", tracks.video), ("a:0", tracks.audio)) if codec]
+    options: dict[str, Any] = {
+        "f": "mp4" if tracks.video else "ipod",
+        "movflags": "+faststart",
+        "map_metadata": -1,
+        "map_chapters": -1,
+        "progress": "pipe:1",
+    }
+    options |= _video_options(tracks.video) | _audio_options(tracks.audio)
+    return ["-y", *_arguments(ffmpeg.output(*streams, file_url(target), **options))]
+
+
+def _video_options(codec: str | None) -> dict[str, Any]:
+    if codec is None:
+        return {}
+    if codec in PLAYABLE_VIDEO:
+        # Safari plays HEVC under this tag only.
+        return {"c:v": "copy"} | ({"tag:v": "hvc1"} if codec == "hevc" else {})
+    # H.264 in 4:2:0 has even sides; some sources have not.
+    even = "scale=trunc(iw/2)*2:trunc(ih/2)*2"
+    return {"c:v": "libx264", "preset": "veryfast", "crf": 21, "pix_fmt": "yuv420p", "g": 100, "vf": even}
+
+
+def _audio_options(codec: str | None) -> dict[str, Any]:
+    if codec is None:
+        return {}
+    return {"c:a": "copy"} if codec in PLAYABLE_AUDIO else {"c:a": "aac", "b:a": "160k"}
+
+
+def poster(source: Path, target: Path, *, at_ms: int) -> list[str]:
+    """One picture as JPEG, at most 1280 wide."""
+    picture = _file_input(source, ss=f"{at_ms}ms")["V:0"]
+    options = {"frames:v": 1, "vf": "scale=min(1280\\,iw):-2", "q:v": 3, "f": "mjpeg", "pix_fmt": "yuvj420p"}
+    return ["-y", *_arguments(ffmpeg.output(picture, file_url(target), **options))]

@@ -1,0 +1,171 @@
+"""One supervised ffmpeg: it cannot outlive its parent, is read line by line and stopped with patience."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+from streamarchive.errors import MediaError
+from streamarchive.media import commands
+
+PATIENCE = 5.0
+"""Seconds between the signals of `FfmpegProcess.stop`."""
+TAIL_LINES = 40
+_LINE_LIMIT = 1 << 20
+
+
+@cache
+def leash() -> tuple[str, ...]:
+    """The prefix that ends ffmpeg when the thread that started it ends; empty where there is no setpriv."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--no-new-privs", "--pdeathsig", "TERM") if setpriv else ()
+
+
+def environment() -> dict[str, str]:
+    """What ffmpeg gets of the environment: no proxies, no reports, plain English."""
+    kept = {name: os.environ[name] for name in ("PATH", "SSL_CERT_FILE", "TMPDIR") if name in os.environ}
+    return kept | {"LC_ALL": "C"}
+
+
+class FfmpegProcess:
+    """A running ffmpeg. Use it as an async context manager: leaving ends the process, whatever happened.
+
+    Its exit status says little (a stalled source and a full disk both exit 0), so callers judge by what it
+    has written; the status and the last lines of stderr are there for messages.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, keep_lines: int = TAIL_LINES) -> None:
+        """Take charge of a process; use `start`."""
+        self._process = process
+        self._tail: deque[str] = deque(maxlen=keep_lines)
+        self._reader = asyncio.create_task(self._read_stderr())
+
+    @classmethod
+    async def start(
+        cls,
+        arguments: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        wrapper: Sequence[str] | None = None,
+        keep_lines: int = TAIL_LINES,
+    ) -> FfmpegProcess:
+        """Start ffmpeg with these arguments behind `wrapper` (default: `leash`).
+
+        Raises `MediaError` if it cannot be started. Has to be called in the process's main thread: the
+        kernel sends the parent-death signal when the *starting thread* ends.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            message = "ffmpeg has to be started from the main thread"
+            raise RuntimeError(message)
+        prefix = leash() if wrapper is None else tuple(wrapper)
+        command = [*prefix, *commands.program(), *arguments]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=cwd,
+                env=environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=_LINE_LIMIT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise MediaError(f"cannot start {command[0]}: {error.strerror}; is it installed?") from error
+        return cls(process, keep_lines)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._process.returncode
+
+    @property
+    def stdout(self) -> asyncio.StreamReader:
+        """What it writes, for callers that read bytes."""
+        assert self._process.stdout is not None  # noqa: S101 - we asked for a pipe
+        return self._process.stdout
+
+    @property
+    def stderr_tail(self) -> tuple[str, ...]:
+        """Its last messages; complete after `wait`."""
+        return tuple(self._tail)
+
+    @property
+    def complaint(self) -> str:
+        """The last message that means something, for an error; empty if there was none."""
+        noise = ("Last message repeated", "Exiting normally", "Conversion failed")
+        lines = [line for line in self._tail if line and not line.strip().startswith(noise)]
+        return lines[-1].strip() if lines else ""
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Lines of stdout until it ends."""
+        async for line in self.stdout:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+    async def wait(self) -> int:
+        """Wait until it has ended and its messages are read; its exit status."""
+        status = await self._process.wait()
+        await self._reader
+        return status
+
+    async def stop(self, *, patience: float = PATIENCE) -> int:
+        """Ask it to end, ask again, then kill; `patience` seconds between. Its exit status.
+
+        While ffmpeg is blocked in a read it notes the first TERM only; the second ends it at once. The last
+        segment is finished and listed after either. Read stdout to its end besides, or it may block there.
+        """
+        for request in (signal.SIGTERM, signal.SIGTERM):
+            self._signal(request)
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(asyncio.shield(self.wait()), patience)
+        return await self.kill()
+
+    async def kill(self) -> int:
+        """End it at once and throw away what it had still to say. Its exit status."""
+        self._signal(signal.SIGKILL)
+        # A pipe that nobody reads would keep the process object from noticing the end.
+        with contextlib.suppress(RuntimeError):
+            while await self.stdout.read(1 << 20):
+                pass
+        return await self.wait()
+
+    def _signal(self, request: signal.Signals) -> None:
+        if self.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(request)
+
+    async def _read_stderr(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None  # noqa: S101 - we asked for a pipe
+        rest = b""
+        while chunk := await stream.read(65536):
+            *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+            self._tail.extend(line.decode("utf-8", "replace") for line in lines if line.strip())
+            rest = rest[-4096:]
+        if rest.strip():
+            self._tail.append(rest.decode("utf-8", "replace"))
+
+    async def __aenter__(self) -> FfmpegProcess:
+        """Nothing more to do: it runs."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it if it still runs and let go of its pipes."""
+        await asyncio.shield(self.kill())

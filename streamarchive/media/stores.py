@@ -1,0 +1,188 @@
+"""Where media is kept: files under one folder now, object stores later.
+
+Keys look like paths and are immutable: each ends in the hash of its content, so the same bytes under the same
+prefix are the same key and a second `adopt` of them changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from streamarchive.errors import NotFoundError, SettingsError, StorageError
+from streamarchive.protocols import MediaStore, StoredObject
+
+HASH_LENGTH = 32
+"""Hexadecimal digits of the SHA-256 in a key."""
+CHUNK_BYTES = 1 << 18
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+_INCOMING = ".incoming"
+
+
+def open_store(url: str) -> MediaStore:
+    """The store that a ``file://`` URL names. Raises `SettingsError`."""
+    parts = urlsplit(url)
+    if parts.scheme == "s3":
+        raise SettingsError("a media store on s3:// is not supported yet; set STREAMARCHIVE_MEDIA to file:///…")
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise SettingsError(f"the media store {url!r} is not of the form file:///absolute/path")
+    return FileStore(Path(unquote(parts.path)))
+
+
+def hash_file(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Blocks."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Blocks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(file: Path) -> None:
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+class FileStore:
+    """Media as files under one folder on a local disk."""
+
+    def __init__(self, root: Path) -> None:
+        """Keep files under `root`, which comes into being with the first of them."""
+        self._root = root
+
+    async def adopt(self, file: Path, prefix: str, suffix: str) -> StoredObject:
+        """Take over a finished local file (it is gone afterwards); durable once this returns."""
+        with _translated(f"cannot keep {file.name}"):
+            return await asyncio.to_thread(self._adopt, file, prefix, suffix)
+
+    async def size(self, key: str) -> int | None:
+        """Its length in bytes; None if there is none."""
+        path = self._path(key)
+        with _translated(f"cannot look for {key}"):
+            try:
+                return (await asyncio.to_thread(path.stat)).st_size
+            except FileNotFoundError:
+                return None
+
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` to before `end`. Raises `NotFoundError` if there is no such key."""
+        path = self._path(key)
+        with _translated(f"cannot read {key}"):
+            try:
+                stream = await asyncio.to_thread(path.open, "rb")
+            except FileNotFoundError as error:
+                raise NotFoundError(f"the media file {key} is not in the store") from error
+            try:
+                await asyncio.to_thread(stream.seek, start)
+                left = None if end is None else max(0, end - start)
+                while left != 0:
+                    wanted = CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)
+                    chunk = await asyncio.to_thread(stream.read, wanted)
+                    if not chunk:
+                        return
+                    left = None if left is None else left - len(chunk)
+                    yield chunk
+            finally:
+                stream.close()
+
+    @asynccontextmanager
+    async def local(self, key: str) -> AsyncIterator[Path]:
+        """A local file with these bytes; do not change or keep it. Raises `NotFoundError`."""
+        path = self._path(key)
+        if not await asyncio.to_thread(path.is_file):
+            raise NotFoundError(f"the media file {key} is not in the store")
+        yield path
+
+    async def delete(self, key: str) -> None:
+        """Forget it; no error if it is gone."""
+        path = self._path(key)
+        with _translated(f"cannot delete {key}"):
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def free_fraction(self) -> float | None:
+        """How much of the disk is free, 0 to 1."""
+        with _translated("cannot measure the disk"):
+            usage = await asyncio.to_thread(self._usage)
+        return usage.free / usage.total if usage.total else None
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if not all(_PART.fullmatch(part) for part in parts):
+            raise NotFoundError(f"{key!r} is not the key of a media file")
+        return self._root.joinpath(*parts)
+
+    def _usage(self) -> shutil._ntuple_diskusage:
+        folder = self._root.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder)
+
+    def _adopt(self, file: Path, prefix: str, suffix: str) -> StoredObject:
+        digest = hash_file(file)
+        key = f"{prefix}{digest[:HASH_LENGTH]}{suffix}"
+        target = self._path(key)
+        stored = StoredObject(key=key, size_bytes=file.stat().st_size, sha256=digest)
+        _make_folder(target.parent)
+        try:
+            _sync_file(file)
+            file.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy_in(file, target)
+        sync_folder(target.parent)
+        return stored
+
+    def _copy_in(self, file: Path, target: Path) -> None:
+        """From another file system: copied under another name first, so that a key is whole or not there."""
+        incoming = self._root / _INCOMING
+        _make_folder(incoming)
+        copy = incoming / secrets.token_hex(16)
+        try:
+            shutil.copyfile(file, copy)
+            _sync_file(copy)
+            copy.rename(target)
+        finally:
+            copy.unlink(missing_ok=True)
+        sync_folder(target.parent)
+        file.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and make its name durable, its parents' too."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"{what}: the disk is full; free some space or move the media store") from error
+        raise StorageError(
+            f"{what}: {error.strerror or error}; check the media store's disk and rights"
+        ) from error
