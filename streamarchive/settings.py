@@ -1,19 +1,21 @@
 """What can be configured: read once at the start, checked, then frozen.
 
 Sources, the later stronger: defaults, a TOML file (``--config`` or ``STREAMARCHIVE_CONFIG``), ``.env`` in the
-current folder, the environment (``STREAMARCHIVE_…``), flags. A secret may stand in a file: the setting's name
-with ``_FILE`` names it.
+current folder, the environment (``STREAMARCHIVE_…``), flags. A secret may stand in a file of its own: the
+setting's name with ``_FILE`` names it, in every source but flags. An empty value is none.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
+from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -71,6 +73,15 @@ class Settings(BaseModel):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("data_dir")
+    @classmethod
+    def _expand_home(cls, value: Path) -> Path:
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            message = f"there is no home folder for {str(value)!r}"
+            raise ValueError(message) from error
+
     @field_validator("allow_networks")
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -80,28 +91,42 @@ class Settings(BaseModel):
 
     @field_validator("database", "search", "media")
     @classmethod
-    def _check_scheme(cls, value: str, info: ValidationInfo) -> str:
-        known = _SCHEMES[info.field_name or ""]
-        if value and urlsplit(value).scheme not in known:
-            wanted = ", ".join(f"{scheme}://" for scheme in sorted(known))
-            message = f"the scheme of {redact(value)!r} is not one of {wanted}"
+    def _check_url(cls, value: str, info: ValidationInfo) -> str:
+        if value:
+            known = _SCHEMES[info.field_name or ""]
+            scheme = value.partition("://")[0] if "://" in value else ""
+            if scheme not in known:
+                wanted = ", ".join(f"{scheme}://" for scheme in sorted(known))
+                message = f"the scheme of {redact(value)!r} is not one of {wanted}"
+                raise ValueError(message)
+            _check_place(value, scheme)
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str) -> str:
+        if value and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
+            message = f"{value!r} is not an address that begins with http:// or https://"
             raise ValueError(message)
         return value
 
     @property
     def database_url(self) -> str:
         """The catalogue's URL, with the default filled in."""
-        return self.database or f"sqlite:///{self.data_dir.absolute() / 'catalogue.sqlite'}"
+        return self.database or f"sqlite:///{self._own('catalogue.sqlite')}"
 
     @property
     def search_url(self) -> str:
         """The index's URL, with the default filled in."""
-        return self.search or f"sqlite:///{self.data_dir.absolute() / 'search.sqlite'}"
+        return self.search or f"sqlite:///{self._own('search.sqlite')}"
 
     @property
     def media_url(self) -> str:
         """The media store's URL, with the default filled in."""
-        return self.media or f"file://{self.data_dir.absolute() / 'media'}"
+        return self.media or f"file://{self._own('media')}"
+
+    def _own(self, name: str) -> str:
+        return quote(str(self.data_dir.absolute() / name))
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -111,7 +136,8 @@ class Settings(BaseModel):
     @property
     def site(self) -> str:
         """The public address without a trailing slash."""
-        return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.base_url or f"http://{host}:{self.port}").rstrip("/")
 
 
 def load_settings(
@@ -126,17 +152,19 @@ def load_settings(
     config = config or (Path(environ[PREFIX + "CONFIG"]) if environ.get(PREFIX + "CONFIG") else None)
     values: dict[str, Any] = {}
     if config is not None:
-        values.update(_from_toml(config))
+        values.update(_checked(_from_toml(config), f"in {config}"))
     if dotenv is not None and dotenv.is_file():
-        values.update(
-            _from_environment({k: v for k, v in dotenv_values(dotenv).items() if v is not None}, f"in {dotenv}")
-        )
-    values.update(_from_environment(environ, "in the environment"))
-    values.update({name: value for name, value in (flags or {}).items() if value is not None})
+        values.update(_checked(_prefixed(_from_dotenv(dotenv)), f"in {dotenv}"))
+    values.update(_checked(_prefixed(environ), "in the environment"))
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    _refuse_unknown(given, "among the flags")
     try:
-        return Settings(**values)
+        return Settings(**{**values, **given})
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from error
+
+
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*@|([?&]password=)[^&#]*")
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
@@ -150,45 +178,67 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 
 def redact(url: str) -> str:
-    """The URL without its password, for messages and logs."""
+    """The URL without its password, for messages and logs; also of a URL that is none."""
+    return _PASSWORD.sub(lambda found: f"{found[2]}***" if found[2] else f"{found[1]}:***@", url)
+
+
+def _check_place(url: str, scheme: str) -> None:
+    """Raise `ValueError` if the URL names no file (sqlite, file) or no host (the others)."""
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return parts._replace(netloc=f"{parts.username}:***@{host}{port}").geturl()
+    if scheme in ("sqlite", "file"):
+        if not parts.path.strip("/") or parts.netloc or parts.path == "/:memory:":
+            example = "file:///path/to/folder" if scheme == "file" else "sqlite:////path/to/file"
+            raise ValueError(f"{url!r} names no place on this disk; write {example}")
+    elif not parts.hostname and scheme != "postgresql":  # which may have a socket's folder as a parameter
+        raise ValueError(f"{redact(url)!r} names no host")
+    elif parts.port == 0:  # reading it raises ValueError for what is no port at all
+        raise ValueError(f"{redact(url)!r} names port 0")
 
 
 def _from_toml(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
+        return tomllib.loads(_read(path, f"the settings file {path}"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"the settings file {path} is not valid TOML: {error}") from error
-    _refuse_unknown(values, f"in {path}")
-    return values
 
 
-def _from_environment(environ: Mapping[str, str], where: str) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in environ.items():
-        if not name.startswith(PREFIX) or name == PREFIX + "CONFIG":
+def _from_dotenv(path: Path) -> dict[str, str]:
+    found = dotenv_values(stream=StringIO(_read(path, str(path))))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _prefixed(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What of this is meant for us, under the names of the settings."""
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and name != PREFIX + "CONFIG"
+    }
+
+
+def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values of one source: known names only, secrets read from their files, empty ones left out."""
+    found = {name: value for name, value in values.items() if value != ""}
+    for secret in SECRETS:
+        file = found.pop(f"{secret}_file", None)
+        if file is None:
             continue
-        setting = name.removeprefix(PREFIX).lower()
-        if setting.removesuffix("_file") in SECRETS and setting.endswith("_file"):
-            values[setting.removesuffix("_file")] = _read_secret(name, value)
-        else:
-            values[setting] = value
-    _refuse_unknown(values, where)
-    return {name: value for name, value in values.items() if value != ""}
+        if secret in found:
+            raise SettingsError(f"both {secret!r} and '{secret}_file' are set {where}; keep one of them")
+        found[secret] = _read(Path(str(file)), f"{file}, which '{secret}_file' names").strip()
+        if not found[secret]:
+            raise SettingsError(f"{file}, which '{secret}_file' names, is empty")
+    _refuse_unknown(found, where)
+    return found
 
 
-def _read_secret(name: str, path: str) -> str:
+def _read(path: Path, name: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"cannot read {path}, which {name} names: {error.strerror}") from error
+        raise SettingsError(f"cannot read {name}: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8, or a NUL in the path
+        raise SettingsError(f"cannot read {name}: it is not UTF-8 text") from error
 
 
 def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
