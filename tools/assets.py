@@ -6,6 +6,7 @@ and goes on: pages then say why live video does not play in this browser, and ev
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import shutil
 import subprocess
@@ -17,11 +18,19 @@ ROOT = Path(__file__).resolve().parent.parent
 VENDOR = ROOT / "web" / "static" / "vendor"
 LOCALE = ROOT / "web" / "locale"
 SCRIPT = "hls.light.min.js"
+LOCK = ROOT / "package-lock.json"
+STAMP = VENDOR / "package-lock.json"
+"""Which lock file the copied script is from."""
 
 
 def main() -> int:
     """Make what is missing or out of date; the exit status."""
-    if not fetch_player():
+    parser = argparse.ArgumentParser(description="Make the files that git does not keep.")
+    parser.add_argument("--player", type=Path, metavar="DIR", help="take hls.js from this unpacked package")
+    given = parser.parse_args().player
+    if given:
+        keep_player(given)
+    elif not fetch_player():
         print(
             "hls.js could not be had: live video will play only in browsers that play HLS by themselves.\n"
             "Once npm can reach its packages, run `make install` again.",
@@ -33,9 +42,7 @@ def main() -> int:
 
 def fetch_player() -> bool:
     """Have hls.js in the static files, in the version of `package-lock.json`."""
-    stamp = VENDOR / "package-lock.json"
-    lock = (ROOT / "package-lock.json").read_bytes()
-    if stamp.exists() and stamp.read_bytes() == lock:
+    if STAMP.exists() and STAMP.read_bytes() == LOCK.read_bytes():
         return True
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -43,15 +50,19 @@ def fetch_player() -> bool:
             shutil.copy(ROOT / name, folder)
         if not (run_npm(npm_of_the_machine(), folder) or run_npm(npm_from_pypi(folder / "node"), folder)):
             return False
-        VENDOR.mkdir(parents=True, exist_ok=True)
-        package = folder / "node_modules" / "hls.js"
-        script = (package / "dist" / SCRIPT).read_bytes()
-        (VENDOR / SCRIPT).write_bytes(script)
-        # The web server hands this one to browsers that take it: 120 KB instead of 390.
-        (VENDOR / f"{SCRIPT}.gz").write_bytes(gzip.compress(script, mtime=0))
-        shutil.copy(package / "LICENSE", VENDOR / "hls.js.LICENSE.txt")
-    stamp.write_bytes(lock)
+        keep_player(folder / "node_modules" / "hls.js")
     return True
+
+
+def keep_player(package: Path) -> None:
+    """Copy what pages use from an unpacked hls.js."""
+    VENDOR.mkdir(parents=True, exist_ok=True)
+    script = (package / "dist" / SCRIPT).read_bytes()
+    (VENDOR / SCRIPT).write_bytes(script)
+    # The web server hands this one to browsers that take it: 120 KB instead of 390.
+    (VENDOR / f"{SCRIPT}.gz").write_bytes(gzip.compress(script, mtime=0))
+    shutil.copy(package / "LICENSE", VENDOR / "hls.js.LICENSE.txt")
+    STAMP.write_bytes(LOCK.read_bytes())
 
 
 def npm_of_the_machine() -> list[str] | None:

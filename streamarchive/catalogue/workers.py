@@ -28,6 +28,11 @@ class WorkerProcess:
     started_at: datetime
     seen_at: datetime
 
+    @property
+    def host(self) -> str:
+        """The machine it runs on."""
+        return self.owner.rpartition("@")[2].rpartition(":")[0]
+
 
 async def beat(tx: AsyncConnection, owner: str, kinds: Sequence[str]) -> None:
     """I am alive."""

@@ -67,6 +67,7 @@ def _add_services(add: _Add) -> None:
     serve.add_argument("--no-workers", action="store_true", help="only the web site")
     work = add("work", "serving:work", "run workers only (default: all kinds)")
     work.add_argument("kinds", nargs="*", metavar="KIND", help="recorder, transcriber, …")
+    work.add_argument("--check", action="store_true", help="only say whether they are at work on this machine")
     work.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     demo = add("demo", "demo:demo", "an archive with a synthesised interview on air")
     _add_listening(demo)

@@ -13,10 +13,12 @@ import errno
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from streamarchive.catalogue import workers as registry
 from streamarchive.cli import console
 from streamarchive.errors import StreamArchiveError, UsageError
 from streamarchive.services import open_services
@@ -46,9 +48,24 @@ async def work(settings: Settings, options: argparse.Namespace) -> None:
         raise UsageError(f"unknown kind {unknown[0]!r}; the kinds are {', '.join(runner.KINDS)}")
     if options.parent:
         _die_with(options.parent)
+    kinds = options.kinds or runner.KINDS
+    if options.check:
+        await _check_workers(settings, kinds)
+        return
     stop = stop_on_signals()
     async with open_services(settings) as services:
-        await runner.run_workers(services, options.kinds or runner.KINDS, stop)
+        await runner.run_workers(services, kinds, stop)
+
+
+async def _check_workers(settings: Settings, kinds: Sequence[str]) -> None:
+    """Raise if one of these kinds has not been seen on this machine lately."""
+    async with open_services(settings) as services, services.database.read() as connection:
+        processes = await registry.alive(connection)
+    here = {kind for process in processes if process.host == socket.gethostname() for kind in process.kinds}
+    missing = [kind for kind in kinds if kind not in here]
+    if missing:
+        raise StreamArchiveError(f"no {missing[0]} is at work on {socket.gethostname()}; see its log")
+    console.out(f"at work on {socket.gethostname()}: {', '.join(kinds)}")
 
 
 def stop_on_signals() -> asyncio.Event:
