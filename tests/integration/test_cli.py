@@ -1,0 +1,187 @@
+"""The command line as a user types it, on an archive with no server running."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from streamarchive.demo.voices import UNHEARD, Synthesiser, save_wave
+from tests.archive import Archive
+
+SENTENCES = (
+    "I prefer the windows because it is really fast.",
+    "It took five minutes to design the radio.",
+    "Our team in London has six engineers.",
+)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "archive")
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sentences in a voice that the recogniser has never heard."""
+    file = tmp_path_factory.mktemp("speech") / "three sentences.wav"
+    synthesiser = Synthesiser()
+    save_wave(file, [synthesiser.speak(UNHEARD["en"][0], sentence) for sentence in SENTENCES])
+    return file
+
+
+async def test_a_file_is_imported_found_and_exported_without_a_server(archive: Archive, speech: Path):
+    imported = await archive.do("import", speech, "--title", "Three", "--language", "en", "--wait", "--json")
+    said = imported.json()
+    assert set(said) == {"interview", "url"}
+    assert said["interview"] in said["url"]
+
+    found = (await archive.do("search", "--json", "six engineers")).json()
+    assert found["total"] == 1
+    (hit,) = found["hits"]
+    assert set(hit) == {"interview", "title", "start_ms", "end_ms", "text", "url"}
+    assert (hit["interview"], hit["title"]) == (said["interview"], "Three")
+    assert "six engineers" in hit["text"]
+    assert f"?t={hit['start_ms'] / 1000:g}" in hit["url"]
+
+    text = (await archive.do("export", said["interview"], "--format", "vtt")).out
+    assert text.startswith("WEBVTT")
+    assert "six engineers" in text
+    sound = archive.folder.parent / "out.m4a"
+    await archive.do("export", said["interview"], "--format", "m4a", "-o", sound)
+    assert sound.read_bytes()[4:8] == b"ftyp"
+    transcript = (await archive.do("export", said["interview"], "--format", "json")).json()
+    assert set(transcript) == {"language", "duration_ms", "cues"}
+    assert await asyncio.to_thread(speech.is_file), "the user's own file stays where it is"
+
+
+async def test_captions_are_taken_from_a_file_without_a_recogniser(tmp_path: Path, speech: Path):
+    captions = tmp_path / "text.vtt"
+    captions.write_text("WEBVTT\n\n00:00.500 --> 00:03.000\n智能座舱 & the smart cockpit\n", encoding="utf-8")
+    archive = Archive(tmp_path / "archive", {"MODEL": "/nowhere/model.pt"})
+    await archive.do(
+        "import", speech, "--title", "T", "--language", "en", "--captions", captions, "--wait", "--json"
+    )
+    for query in ("座舱", '"the smart cockpit"'):
+        found = (await archive.do("search", "--json", query)).json()
+        assert [hit["start_ms"] for hit in found["hits"]] == [500]
+
+
+async def test_a_file_becomes_captions_without_any_archive(archive: Archive, speech: Path):
+    printed = (await archive.do("transcribe", speech, "--json", "--language", "en")).json()
+    assert set(printed) == {"language", "duration_ms", "cues"}
+    assert printed["language"] == "en"
+    for cue in printed["cues"]:
+        assert {"start_ms", "end_ms", "text", "lang", "words"} <= set(cue)
+        assert cue["words"], "every cue has words"
+        for word in cue["words"]:
+            assert set(word) == {"text", "start_ms", "end_ms", "probability"}
+            assert cue["start_ms"] <= word["start_ms"] <= word["end_ms"] <= cue["end_ms"]
+    assert not archive.folder.exists()
+    srt = (await archive.do("transcribe", speech, "--format", "srt")).out
+    assert srt.startswith("1\n00:00:0")
+
+
+async def test_the_index_can_be_deleted_and_built_anew(archive: Archive, speech: Path):
+    await archive.do("import", speech, "--title", "T", "--language", "en", "--wait")
+    for file in archive.folder.glob("search.sqlite*"):
+        file.unlink()
+    assert (await archive.do("search", "--json", "engineers")).json()["total"] == 0
+    assert (await archive.do("reindex")).out.startswith("The search index holds ")
+    assert (await archive.do("search", "--json", "engineers")).json()["total"] == 1
+
+
+def _rows(archive: Archive, table: str) -> int:
+    path = archive.folder / "catalogue.sqlite"
+    if not path.exists():
+        return 0
+    connection = sqlite3.connect(path)
+    try:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    finally:
+        connection.close()
+
+
+async def _complains(archive: Archive, *arguments: str | Path, status: int = 1, about: str = "") -> None:
+    """One line on stderr, the right exit status, and nothing half-made in the archive."""
+    outcome = await archive.run(*arguments)
+    assert outcome.status == status, outcome
+    assert outcome.out == ""
+    lines = outcome.err.strip().splitlines()
+    assert len(lines) == 1, outcome.err
+    assert lines[0].startswith("streamarchive: ")
+    assert about in lines[0], lines[0]
+    for table in ("interview", "recording", "stream", "job"):
+        assert _rows(archive, table) == 0
+    media = [file for file in archive.folder.rglob("*") if file.is_file() and ".sqlite" not in file.name]
+    assert media == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "about"),
+    [
+        ("text.mp4", b"This is not a film.\n" * 50, "text.mp4"),
+        ("empty.mp4", b"", "empty"),
+        ("list.mp4", b"#EXTM3U\n#EXTINF:4,\n/etc/passwd\n", "playlist"),
+    ],
+)
+async def test_what_is_no_media_is_refused(
+    archive: Archive, tmp_path: Path, name: str, content: bytes, about: str
+):
+    file = tmp_path / name
+    file.write_bytes(content)
+    await _complains(archive, "import", file, "--title", "T", "--language", "en", "--wait", about=about)
+    await _complains(archive, "transcribe", file, about=about)
+
+
+async def test_a_missing_file_is_named(archive: Archive):
+    await _complains(archive, "import", "nowhere.mp4", about="nowhere.mp4")
+    await _complains(archive, "transcribe", "nowhere.mp4", about="nowhere.mp4")
+
+
+async def test_an_address_that_refuses_leaves_no_interview(archive: Archive):
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    url = f"http://127.0.0.1:{port}/live.m3u8"
+    await _complains(archive, "record", url, "--title", "T", "--for", "5", "--wait", "--json", about=url)
+
+
+async def test_a_model_that_does_not_exist_is_named(tmp_path: Path, speech: Path):
+    archive = Archive(tmp_path / "archive", {"MODEL": "/nowhere/model.pt"})
+    await _complains(archive, "import", speech, "--wait", about="/nowhere/model.pt")
+    await _complains(archive, "transcribe", speech, about="/nowhere/model.pt")
+
+
+@pytest.mark.parametrize(
+    ("settings", "about"),
+    [
+        ({"COLOUR": "blue"}, "colour"),
+        ({"DATABASE": "mysql://host/db"}, "mysql"),
+        ({"SEARCH": "gopher://host"}, "gopher"),
+        ({"MEDIA": "s3://bucket/prefix"}, "s3"),
+        ({"PORT": "http"}, "port"),
+    ],
+)
+async def test_settings_that_make_no_sense_are_named(tmp_path: Path, speech: Path, settings: dict, about: str):
+    archive = Archive(tmp_path / "archive", settings)
+    await _complains(archive, "import", speech, "--title", "T", about=about)
+
+
+async def test_a_catalogue_of_a_newer_version_is_left_alone(archive: Archive, speech: Path):
+    await archive.do("migrate")
+    path = archive.folder / "catalogue.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    await _complains(archive, "import", speech, about="newer")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["import"], ["search"], ["record", "--for", "-3", "http://x"]]
+)
+async def test_a_command_that_makes_no_sense_is_a_usage_error(archive: Archive, arguments: list[str]):
+    await _complains(archive, *arguments, status=2)
