@@ -3,6 +3,7 @@
     StreamArchiveError
     ├── UsageError                 the command or setting makes no sense (exit status 2)
     ├── SettingsError              a setting is unknown, malformed or contradictory
+    ├── SignInRefusedError         wrong name or password, or too many attempts
     ├── NotFoundError              no such interview, recording, cue, job
     ├── ConflictError              somebody else changed it meanwhile
     │   └── FencedError            another process owns this stream now
@@ -36,6 +37,10 @@ class UsageError(StreamArchiveError):
 
 class SettingsError(StreamArchiveError):
     """A setting is unknown, malformed or contradicts another."""
+
+
+class SignInRefusedError(StreamArchiveError):
+    """The name or the password is wrong, or too many attempts were."""
 
 
 class NotFoundError(StreamArchiveError):

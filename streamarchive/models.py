@@ -60,6 +60,15 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may sign in."""
+
+    id: int
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """Somebody who speaks; names and affiliations per language (``en``, ``zh``)."""
 

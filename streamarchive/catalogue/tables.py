@@ -125,6 +125,8 @@ audit = _numbered(
     Column("details", _Json, nullable=False),
 )
 
+Index("ix_audit_action_at", audit.c.action, audit.c.at)
+
 recording = _numbered(
     "recording",
     Column("origin", String(16), nullable=False),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from streamarchive import __version__
-from streamarchive.models import Visibility
+from streamarchive.models import Role, Visibility
 from streamarchive.settings import Settings
 
 Command = Callable[[Settings, argparse.Namespace], Awaitable[int | None]]
@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_archive(add)
     _add_search(add)
     _add_maintenance(add)
+    _add_users(add, common)
     return parser
 
 
@@ -126,6 +127,27 @@ def _add_maintenance(add: _Add) -> None:
     add("migrate", "maintenance:migrate", "bring the catalogue to this version's schema")
     doctor = add("doctor", "maintenance:doctor", "what is missing here and how to mend it")
     doctor.add_argument("--json", action="store_true", help="print for programs")
+
+
+def _add_users(add: _Add, common: _Parser) -> None:
+    users = add("users", "people:show", "who may sign in")
+    actions = users.add_subparsers(title="actions", metavar="ACTION", parser_class=_Parser)
+    roles = [role.value for role in Role if role is not Role.VIEWER]
+    for name, description in (
+        ("list", "everybody who may sign in"),
+        ("add", "let somebody sign in"),
+        ("change", "give a new password or role; the person's sessions end"),
+        ("remove", "let nobody sign in by this name any more"),
+    ):
+        action = actions.add_parser(
+            name, parents=[common], help=description, description=description.capitalize()
+        )
+        action.set_defaults(command=_lazy(f"people:{'show' if name == 'list' else name}"))
+        if name != "list":
+            action.add_argument("name", metavar="NAME")
+        if name in ("add", "change"):
+            action.add_argument("--role", choices=roles, required=name == "add")
+            action.add_argument("--generate", action="store_true", help="make up a password and show it once")
 
 
 def _positive(value: str) -> float:

@@ -394,3 +394,4 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("owner", name="pk_worker"),
     )
+    op.create_index("ix_audit_action_at", "audit", ["action", "at"])
