@@ -1,0 +1,35 @@
+"""Who asks, and the one door to an interview; `streamarchive.catalogue.interviews` decides who may see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import interviews
+from streamarchive.errors import NotFoundError
+from streamarchive.models import Interview, Role
+
+_RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.PRODUCER: 2, Role.ADMIN: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The person behind a request. Without an account one is a viewer."""
+
+    role: Role = Role.VIEWER
+
+    def has(self, role: Role) -> bool:
+        """Whether they may do what this role may."""
+        return _RANK[self.role] >= _RANK[role]
+
+
+async def open_interview(connection: AsyncConnection, asker: Asker, interview_id: str) -> Interview:
+    """The interview, if it is there for this person. Every route about one goes through here.
+
+    Raises `NotFoundError`, the same whether there is none or it is hidden.
+    """
+    interview = await interviews.get(connection, interview_id)
+    if not interviews.may_see(interview, asker.role):
+        raise NotFoundError(f"there is no interview {interview_id}")
+    return interview

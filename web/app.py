@@ -1,0 +1,30 @@
+"""The site as one application."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from streamarchive.services import Services
+
+from .events import Hub
+from .keys import HUB, RENDERER, SERVICES
+from .middleware import add_headers, explain_errors, identify, refuse_foreign_forms
+from .render import Renderer
+from .routes import add_routes
+
+
+def create_app(services: Services) -> web.Application:
+    """Pages, media, events and the JSON API over these services."""
+    app = web.Application(middlewares=[identify, explain_errors, refuse_foreign_forms])
+    app[SERVICES] = services
+    app[RENDERER] = Renderer()
+    app[HUB] = Hub(services.database)
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(_close_pages)
+    add_routes(app)
+    return app
+
+
+async def _close_pages(app: web.Application) -> None:
+    """Event streams end first, else a shutdown would wait for every open page."""
+    await app[HUB].close()

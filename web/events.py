@@ -1,0 +1,227 @@
+"""Server-sent events: one tail of the catalogue's changes, fanned out to the open pages of each interview.
+
+A page says which change it has seen last (`after` in its first request, `Last-Event-ID` when it comes back) and
+gets everything since, or `reset` where that is not known any more. Messages carry current values, not what they
+were when the change was written: a page that lags skips to the present.
+
+    lines   {"added": [cue…], "removed": [key…]}      cues came, changed or went
+    whole   {}                                        the transcript was replaced: read it anew
+    state   see `state.state_json`                    stage, player, work, problems
+    gap     {"key", "start_ms", "missing_ms", …}      something is missing, or its end is known
+    media   {"duration_ms"}                           more can be played
+    said    {"text", …}                               provisional words
+    reset   {}                                        too much was missed: read everything anew
+    gone    {}                                        the interview is hidden now
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import changes, interviews, recordings, transcripts
+from streamarchive.catalogue.database import Database
+from streamarchive.catalogue.watch import watch
+from streamarchive.errors import DatabaseError
+from streamarchive.models import Change, CueId, Interview, InterviewId
+
+from .keys import Visit
+from .state import State, cue_json, gap_json, load_state, state_json
+
+log = logging.getLogger(__name__)
+
+_QUEUE = 200
+"""Messages a page may lag behind before it is cut off and comes back by itself."""
+_LOOK_SECONDS = 20.0
+_RETRY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event. `state` ones are worded for each page's language when they are sent."""
+
+    id: int
+    event: str
+    data: dict[str, Any] = field(default_factory=dict)
+    state: State | None = None
+
+    def text(self, visit: Visit) -> str:
+        """Its data, as this visitor reads it."""
+        data = state_json(self.state, visit.language) if self.state else self.data
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+class Page:
+    """An open page of one interview."""
+
+    def __init__(self, interview_id: InterviewId, visit: Visit) -> None:
+        self.interview_id = interview_id
+        self.visit = visit
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(_QUEUE)
+        self.closed = False
+
+    def put(self, message: Message) -> None:
+        """Queue it; a page whose queue is full is closed."""
+        if self.closed:
+            return
+        if self._messages.qsize() >= _QUEUE - 1:
+            self.close()
+            return
+        self._messages.put_nowait(message)
+
+    def close(self) -> None:
+        """No further messages."""
+        if not self.closed:
+            self.closed = True
+            self._messages.put_nowait(None)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Its messages, until it is gone or lags too far behind."""
+        while (message := await self._messages.get()) is not None:
+            yield message
+
+
+class Hub:
+    """Tails the changes while any page is open. `close` it with the site."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pages: dict[InterviewId, set[Page]] = defaultdict(set)
+        self._position = 0
+        self._turn = asyncio.Lock()
+        self._tail: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def open_page(self, interview_id: InterviewId, visit: Visit, seen: int | None) -> AsyncIterator[Page]:
+        """Subscribe; first come the messages since `seen` (None: from now on)."""
+        page = Page(interview_id, visit)
+        async with self._turn:
+            async with self._database.read() as connection:
+                if self._tail is None:
+                    self._position = await changes.newest_id(connection)
+                if seen is not None:
+                    await self._replay(connection, page, seen)
+            self._pages[interview_id].add(page)
+            if self._tail is None:
+                self._tail = asyncio.create_task(self._follow(), name="event tail")
+        try:
+            yield page
+        finally:
+            page.close()
+            self._pages[interview_id].discard(page)
+            if not self._pages[interview_id]:
+                del self._pages[interview_id]
+            if not self._pages:
+                await self._stop()
+
+    async def close(self) -> None:
+        """Close every page and stop the tail."""
+        for page in [page for pages in self._pages.values() for page in pages]:
+            page.close()
+        await self._stop()
+
+    async def _stop(self) -> None:
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            tail.cancel()
+            await asyncio.gather(tail, return_exceptions=True)
+
+    async def _replay(self, connection: AsyncConnection, page: Page, seen: int) -> None:
+        if not await changes.knows(connection, seen):
+            page.put(Message(self._position, "reset"))
+            return
+        missed = [
+            change
+            for change in await changes.after(connection, seen, limit=changes.KEEP)
+            if change.interview_id == page.interview_id and change.id <= self._position
+        ]
+        if missed:
+            await self._tell(connection, page.interview_id, missed, [page])
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with watch(self._database) as catalogue:
+                    while True:
+                        await catalogue.wait(_LOOK_SECONDS)
+                        await self._deliver()
+            except DatabaseError as error:
+                log.warning("events pause: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _deliver(self) -> None:
+        async with self._turn, self._database.read() as connection:
+            while batch := await changes.after(connection, self._position):
+                self._position = batch[-1].id
+                by_interview: dict[InterviewId, list[Change]] = defaultdict(list)
+                for change in batch:
+                    if change.interview_id is not None and change.interview_id in self._pages:
+                        by_interview[change.interview_id].append(change)
+                for interview_id, its in by_interview.items():
+                    await self._tell(connection, interview_id, its, list(self._pages[interview_id]))
+
+    async def _tell(
+        self,
+        connection: AsyncConnection,
+        interview_id: InterviewId,
+        batch: Sequence[Change],
+        pages: Sequence[Page],
+    ) -> None:
+        """Send what these changes come to, to those who may still see the interview."""
+        interview = (await interviews.by_ids(connection, [interview_id])).get(interview_id)
+        messages = await _messages(connection, interview, batch) if interview else []
+        for page in pages:
+            if interview is None or not interviews.may_see(interview, page.visit.asker.role):
+                page.put(Message(batch[-1].id, "gone"))
+                page.close()
+                continue
+            for message in messages:
+                page.put(message)
+
+
+async def _messages(connection: AsyncConnection, interview: Interview, batch: Sequence[Change]) -> list[Message]:
+    """The changes of one interview, each kind once, with current values; all bear the id of the last."""
+    last, kinds = batch[-1].id, {change.kind for change in batch}
+    cue_changes = [change.payload for change in batch if change.kind == "cues"]
+    found: list[Message] = []
+    if any(payload.get("whole") for payload in cue_changes):
+        found.append(Message(last, "whole"))
+    elif cue_changes:
+        found.append(Message(last, "lines", await _lines(connection, cue_changes)))
+    if "said" in kinds:
+        said = [change.payload for change in batch if change.kind == "said"]
+        found.append(Message(last, "said", dict(said[-1])))
+    if "media" in kinds:
+        media = [change.payload for change in batch if change.kind == "media"]
+        found.append(Message(last, "media", {"duration_ms": media[-1]["duration_ms"]}))
+    if interview.recording_id is not None and kinds & {"gap", "media"}:
+        gaps = await recordings.gaps(connection, interview.recording_id)
+        if gaps and ("gap" in kinds or _just_closed(gaps[-1].at_ms, batch)):
+            found.append(Message(last, "gap", gap_json(gaps[-1])))
+    if kinds & {"interview", "asset", "job"}:
+        found.append(Message(last, "state", state=await load_state(connection, interview)))
+    return found
+
+
+def _just_closed(at_ms: int, batch: Sequence[Change]) -> bool:
+    """Whether the first segment after the gap is in the batch: now its length is known."""
+    return any(change.kind == "media" and 0 < change.payload["duration_ms"] - at_ms < 30_000 for change in batch)
+
+
+async def _lines(connection: AsyncConnection, payloads: Sequence[dict[str, Any] | Any]) -> dict[str, Any]:
+    added = {CueId(cue_id): None for payload in payloads for cue_id in payload.get("added", ())}
+    removed = {CueId(cue_id): None for payload in payloads for cue_id in payload.get("removed", ())}
+    current = await transcripts.by_ids(connection, list(added))
+    gone = [cue_id for cue_id in (*removed, *added) if cue_id not in current]
+    return {
+        "added": [cue_json(cue) for cue in sorted(current.values(), key=lambda cue: (cue.start_ms, cue.id))],
+        "removed": [f"c{cue_id}" for cue_id in dict.fromkeys(gone)],
+    }

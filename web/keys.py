@@ -1,0 +1,31 @@
+"""What the application and each request carry, under typed keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from streamarchive.services import Services
+
+from .access import Asker
+from .languages import Language
+
+if TYPE_CHECKING:
+    from .events import Hub
+    from .render import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who sent this request and in which language they read."""
+
+    asker: Asker
+    language: Language
+
+
+SERVICES = web.AppKey("services", Services)
+RENDERER: web.AppKey[Renderer] = web.AppKey("renderer")
+HUB: web.AppKey[Hub] = web.AppKey("hub")
+VISIT = web.RequestKey("visit", Visit)

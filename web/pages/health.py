@@ -1,0 +1,31 @@
+"""Whether this process lives, and whether it can do its work."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from streamarchive.catalogue import changes
+from streamarchive.errors import StreamArchiveError
+
+from ..keys import SERVICES
+
+
+async def live(_request: web.Request) -> web.StreamResponse:
+    """The process answers."""
+    return web.json_response({"ok": True}, headers={"Cache-Control": "no-store"})
+
+
+async def ready(request: web.Request) -> web.StreamResponse:
+    """The catalogue answers. Search may be away: pages work without it, so it is told and does not count."""
+    services = request.app[SERVICES]
+    try:
+        async with services.database.read() as connection:
+            await changes.newest_id(connection)
+    except StreamArchiveError as error:
+        return _answer(503, {"ok": False, "database": str(error)})
+    health = await services.search.health()
+    return _answer(200, {"ok": True, "database": "ok", "search": "ok" if health.ok else health.sentence})
+
+
+def _answer(status: int, values: dict[str, object]) -> web.Response:
+    return web.json_response(values, status=status, headers={"Cache-Control": "no-store"})

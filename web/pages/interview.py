@@ -1,0 +1,141 @@
+"""The interview: player and transcript, at the same address before, during and after the broadcast."""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import web
+
+from streamarchive import captions
+from streamarchive.models import AssetKind, Interview, Stage, Visibility
+
+from .. import state as states
+from ..access import open_interview
+from ..keys import RENDERER, SERVICES, VISIT
+from ..languages import Language
+from ..views import Download, Line, Text, card, in_language, lines
+from ..wording import html_lang, milliseconds_of, seconds_of
+
+_REFERENCE = re.compile(r"([0-9a-z]{10})(?:-.*)?$")
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """The page. An old or missing slug leads to the current address."""
+    visit, services = request[VISIT], request.app[SERVICES]
+    interview_id = _id_of(request.match_info["reference"])
+    async with services.database.read() as connection:
+        interview = await open_interview(connection, visit.asker, interview_id)
+        if request.path != interview.address:
+            raise web.HTTPMovedPermanently(
+                _with_query(interview.address, request), headers={"Cache-Control": "no-cache"}
+            )
+        state = await states.load_state(connection, interview)
+        cues, gaps = await states.load_lines(connection, interview)
+    at_ms = milliseconds_of(request.query.get("t"))
+    shown = lines(cues, gaps, interview.address, at_ms)
+    player = states.player(state)
+    context = {
+        "id": interview.id,
+        "site": services.settings.site,
+        "card": card(interview, visit.language.code, duration_ms=_duration(state), assets=state.assets),
+        "persons": _persons(interview, visit.language),
+        "description": in_language(interview.descriptions, visit.language.code),
+        "unlisted": interview.visibility is not Visibility.PUBLIC,
+        "hidden_because": interview.visibility.value,
+        "player": player,
+        "fragment": f"#t={seconds_of(at_ms)}" if at_ms is not None else _cut(interview),
+        "start_ms": at_ms,
+        "change_id": state.change_id,
+        "lines": shown,
+        "here_line": next((line for line in shown if line.here), None),
+        "caption_lang": html_lang(captions.main_language(cues) or "und"),
+        "downloads": _downloads(state, shown, visit.language),
+        "problems": states.problems(state, visit.language),
+        "work": states.work(state, visit.language),
+        "model_note": states.model_note(state),
+    }
+    return request.app[RENDERER].page(request, "interview.html", context)
+
+
+def _id_of(reference: str) -> str:
+    match = _REFERENCE.match(reference)
+    if match is None:
+        raise web.HTTPNotFound
+    return match[1]
+
+
+def _with_query(address: str, request: web.Request) -> str:
+    return f"{address}?{request.query_string}" if request.query_string else address
+
+
+def _cut(interview: Interview) -> str:
+    return f"#t={seconds_of(interview.in_ms)}" if interview.in_ms else ""
+
+
+def _duration(state: states.State) -> int | None:
+    if state.recording is None or state.interview.stage is Stage.LIVE:
+        return None
+    end = state.interview.out_ms if state.interview.out_ms is not None else state.recording.duration_ms
+    return max(end - (state.interview.in_ms or 0), 0)
+
+
+def _persons(interview: Interview, language: Language) -> list[dict[str, Text | None]]:
+    return [
+        {
+            "name": in_language(person.names, language.code) or Text("", ""),
+            "affiliation": in_language(person.affiliations, language.code),
+        }
+        for person in interview.guests
+    ]
+
+
+def _downloads(state: states.State, shown: list[Line], language: Language) -> list[Download]:
+    _ = language.gettext
+    stem = state.interview.slug or state.interview.id
+    found = []
+    if any(not line.gap for line in shown):
+        names = {"vtt": "WebVTT", "srt": "SRT", "txt": _("Text"), "json": "JSON"}
+        found = [
+            Download(label, f"{state.base}/captions.{suffix}", f"{stem}.{suffix}")
+            for suffix, label in names.items()
+        ]
+    if state.interview.stage is not Stage.LIVE:
+        for kind, suffix in ((AssetKind.MP4, "mp4"), (AssetKind.M4A, "m4a")):
+            if kind in state.assets:
+                found.append(Download(suffix.upper(), f"{state.base}/media.{suffix}", f"{stem}.{suffix}"))
+    return found
+
+
+async def current_lines(request: web.Request) -> web.StreamResponse:
+    """Lines and state as JSON, for a page that has missed too much."""
+    visit, services = request[VISIT], request.app[SERVICES]
+    async with services.database.read() as connection:
+        interview = await open_interview(connection, visit.asker, request.match_info["id"])
+        state = await states.load_state(connection, interview)
+        cues, gaps = await states.load_lines(connection, interview)
+    values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap) for gap in gaps]
+    return web.json_response(
+        {
+            "change_id": state.change_id,
+            "state": states.state_json(state, visit.language),
+            "lines": sorted(values, key=lambda line: (line["start_ms"], not line.get("gap"))),
+        },
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """The transcript in one of the formats of `streamarchive.captions`."""
+    visit, services = request[VISIT], request.app[SERVICES]
+    written = captions.FORMATS[request.match_info["format"]]
+    async with services.database.read() as connection:
+        interview = await open_interview(connection, visit.asker, request.match_info["id"])
+        state = await states.load_state(connection, interview)
+        cues, _ = await states.load_lines(connection, interview)
+    duration_ms = state.recording.duration_ms if state.recording else 0
+    return web.Response(
+        text=written.write(cues, duration_ms),
+        content_type=written.media_type,
+        charset="utf-8",
+        headers={"Cache-Control": "private, no-cache"},
+    )

@@ -1,0 +1,85 @@
+"""Search: interviews with their best moments, each a link to its second."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import recordings
+from streamarchive.catalogue.database import now
+from streamarchive.clock import to_ms
+from streamarchive.models import MediaSegment, Stage
+from streamarchive.search import finding, query
+
+from ..keys import RENDERER, SERVICES, VISIT
+from ..views import Found, Moment, card, moment
+
+PAGE = 20
+_MOMENTS = 4
+_FARTHEST = 2_000
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """The page."""
+    visit, services = request[VISIT], request.app[SERVICES]
+    typed = request.query.get("q", "").strip()
+    offset = _offset(request)
+    answer = await finding.find(
+        services.database,
+        services.search,
+        query.parse(typed),
+        role=visit.asker.role,
+        offset=offset,
+        limit=PAGE,
+        moments=_MOMENTS,
+    )
+    async with services.database.read() as connection:
+        found = [await _found(connection, item, visit.language.code) for item in answer.found]
+    after = offset + PAGE
+    more = after < min(answer.total_interviews, _FARTHEST)
+    context = {
+        "query_text": typed,
+        "found": found,
+        "total": answer.total,
+        "total_interviews": answer.total_interviews,
+        "ignored": answer.query.ignored,
+        "away": answer.index_away,
+        "next_url": f"/search?{urlencode({'q': typed, 'from': after})}" if more else None,
+    }
+    return request.app[RENDERER].page(request, "search.html", context)
+
+
+def _offset(request: web.Request) -> int:
+    value = request.query.get("from", "0")
+    return min(int(value), _FARTHEST) if value.isascii() and value.isdigit() and len(value) < 6 else 0
+
+
+async def _found(connection: AsyncConnection, item: finding.Found, code: str) -> Found:
+    interview = item.interview
+    recording_id = interview.recording_id
+    assets = await recordings.assets(connection, recording_id) if recording_id is not None else {}
+    segments: list[MediaSegment] = []
+    if interview.stage is Stage.LIVE and recording_id is not None:
+        segments = await recordings.segments(connection, recording_id)
+    moment_now = await now(connection)
+    moments: list[Moment] = [
+        moment(hit, interview.address, age=_age(segments, hit.cue.end_ms, moment_now)) for hit in item.moments
+    ]
+    return Found(card(interview, code, assets=assets), tuple(moments), item.total - len(moments))
+
+
+def _age(segments: list[MediaSegment], at_ms: int, now_: datetime) -> timedelta | None:
+    """How long ago this moment of a broadcast was; None if it is not one.
+
+    A segment arrives when its last picture has been taken. Captions may be ahead of the newest segment.
+    """
+    holding = next((s for s in segments if to_ms(s.start_ticks + s.duration_ticks) >= at_ms), None)
+    known = holding or (segments[-1] if segments else None)
+    if known is None:
+        return None
+    end_ms = to_ms(known.start_ticks + known.duration_ticks)
+    said_at = known.arrived_at + timedelta(milliseconds=at_ms - end_ms)
+    return max(now_ - said_at, timedelta(0))

@@ -1,0 +1,69 @@
+"""Every address of the site in one table, with the role it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from streamarchive.models import Role
+
+from . import media
+from .api import archive
+from .keys import VISIT
+from .pages import events, health, home, interview, language, search, static
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and path, what answers, and the least role that may ask. Interviews are checked one by one."""
+
+    method: str
+    path: str
+    handler: Handler
+    role: Role = Role.VIEWER
+
+
+_INTERVIEW = "/interviews/{id:[0-9a-z]{10}}"
+
+ROUTES = (
+    Route("GET", "/", home.show),
+    Route("GET", "/search", search.show),
+    Route("GET", "/interviews/{reference}", interview.show),
+    Route("GET", _INTERVIEW + "/lines.json", interview.current_lines),
+    Route("GET", _INTERVIEW + "/captions.{format:vtt|srt|txt|json}", interview.export),
+    Route("GET", _INTERVIEW + "/events", events.stream),
+    Route("GET", _INTERVIEW + "/playlist.m3u8", media.playlist),
+    Route("GET", _INTERVIEW + r"/segments/{sequence:\d{1,9}}-{start_ms:\d{1,12}}.ts", media.segment),
+    Route("GET", _INTERVIEW + "/{name:media.mp4|media.m4a|original|poster.jpg}", media.asset),
+    Route("POST", "/language", language.choose),
+    Route("GET", "/api/search", archive.search),
+    Route("GET", "/api/interviews", archive.list_interviews),
+    Route("GET", "/api/interviews/{id:[0-9a-z]{10}}", archive.interview),
+    Route("GET", "/api/interviews/{id:[0-9a-z]{10}}/transcript", archive.transcript),
+    Route("GET", "/static/{version:[0-9a-f]{12}}/{name:.+}", static.send),
+    Route("GET", "/healthz", health.live),
+    Route("GET", "/readyz", health.ready),
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """Put the table into the application, each handler behind its role."""
+    for route in ROUTES:
+        handler = _guarded(route)
+        if route.method == "GET":
+            app.router.add_get(route.path, handler, allow_head=True)
+        else:
+            app.router.add_route(route.method, route.path, handler)
+
+
+def _guarded(route: Route) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if not request[VISIT].asker.has(route.role):
+            raise web.HTTPNotFound
+        return await route.handler(request)
+
+    return handle

@@ -1,0 +1,220 @@
+"""An interview as its page needs it: read in one transaction, made ready to be shown or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive import jobs
+from streamarchive.catalogue import changes, recordings, streams, transcripts
+from streamarchive.models import (
+    Asset,
+    AssetKind,
+    Cue,
+    Gap,
+    Interview,
+    Job,
+    JobState,
+    Recording,
+    Stage,
+    Stream,
+)
+
+from .languages import Language
+from .views import Line, gap_line
+from .wording import html_lang
+
+_PLAYABLE = {
+    "audio/mp4",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "audio/webm",
+    "audio/flac",
+    "video/mp4",
+    "video/webm",
+}
+"""What an uploaded file may be to be played as it is, until its own file has been made."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is known of an interview but its lines. `change_id` is where its events go on."""
+
+    interview: Interview
+    recording: Recording | None
+    assets: Mapping[AssetKind, Asset]
+    jobs: tuple[Job, ...]
+    stream: Stream | None
+    runs: tuple[transcripts.Run, ...]
+    change_id: int
+
+    @property
+    def base(self) -> str:
+        """Where the side routes of the interview begin."""
+        return f"/interviews/{self.interview.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """What the page plays: ``file`` (ranges), ``hls``, or ``none``."""
+
+    kind: str
+    url: str = ""
+    audio_only: bool = False
+
+
+async def load_state(connection: AsyncConnection, interview: Interview) -> State:
+    """Read the rest of it."""
+    change_id = await changes.newest_id(connection)
+    attached = await streams.of_interview(connection, interview.id)
+    recording_id = interview.recording_id
+    if recording_id is None:
+        return State(interview, None, {}, (), attached[0] if attached else None, (), change_id)
+    return State(
+        interview=interview,
+        recording=await recordings.get(connection, recording_id),
+        assets=await recordings.assets(connection, recording_id),
+        jobs=tuple(await jobs.of_recording(connection, recording_id)),
+        stream=attached[0] if attached else None,
+        runs=tuple(await transcripts.runs(connection, recording_id)),
+        change_id=change_id,
+    )
+
+
+async def load_lines(connection: AsyncConnection, interview: Interview) -> tuple[list[Cue], list[Gap]]:
+    """Its cues and gaps, between its in and out point."""
+    if interview.recording_id is None:
+        return [], []
+    begin = interview.in_ms or 0
+    end = interview.out_ms if interview.out_ms is not None else 1 << 62
+    cues = await transcripts.of_recording(connection, interview.recording_id)
+    gaps = await recordings.gaps(connection, interview.recording_id)
+    return (
+        [cue for cue in cues if cue.end_ms > begin and cue.start_ms < end],
+        [gap for gap in gaps if begin < gap.at_ms < end],
+    )
+
+
+def player(state: State) -> Player:
+    """The best there is to play: the finished file, else the upload as it came, else the segments."""
+    if state.recording is None:
+        return Player("none")
+    if state.interview.stage is not Stage.LIVE:
+        for kind, name in ((AssetKind.MP4, "media.mp4"), (AssetKind.M4A, "media.m4a")):
+            if asset := state.assets.get(kind):
+                return _file(state, asset, name)
+        original = state.assets.get(AssetKind.ORIGINAL)
+        if original and original.media_type in _PLAYABLE:
+            return _file(state, original, "original")
+    if state.recording.origin == "stream":
+        return Player("hls", f"{state.base}/playlist.m3u8", audio_only=not state.recording.has_video)
+    return Player("none")
+
+
+def _file(state: State, asset: Asset, name: str) -> Player:
+    audio_only = asset.kind is AssetKind.M4A or asset.media_type.startswith("audio/")
+    return Player("file", f"{state.base}/{name}?v={short_tag(asset.key)}", audio_only=audio_only)
+
+
+def short_tag(key: str) -> str:
+    """A few characters that change with the content: the end of a key is its hash."""
+    return key.rsplit("/", 1)[-1].split(".")[0][-16:]
+
+
+def model_note(state: State) -> str:
+    """What readers must know of the model that wrote the lines; empty for ordinary ones."""
+    return next((run.note for run in state.runs if run.note), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is being done to the recording."""
+
+    kind: str
+    label: str
+    progress: float
+    note: str
+
+
+def work(state: State, language: Language) -> list[Work]:
+    """Jobs that wait or run."""
+    return [
+        Work(job.kind, _job_label(job, language), job.progress, job.message)
+        for job in state.jobs
+        if job.state in (JobState.QUEUED, JobState.RUNNING)
+    ]
+
+
+def problems(state: State, language: Language) -> list[str]:
+    """What went wrong and still does, each in a sentence or two."""
+    _ = language.gettext
+    found = []
+    if state.stream and state.stream.last_error and state.interview.stage in (Stage.LIVE, Stage.SCHEDULED):
+        found.append(_("The stream does not come through: %(reason)s") % {"reason": state.stream.last_error})
+    for job in state.jobs:
+        if job.last_error and job.state is JobState.PARKED:
+            found.append(_problem(job, _("has stopped"), language))
+        elif job.last_error and job.state in (JobState.QUEUED, JobState.RUNNING):
+            found.append(_problem(job, _("is tried again"), language))
+    if state.recording and state.recording.damage:
+        found.append(_("The file is damaged: %(reason)s") % {"reason": state.recording.damage})
+    return found
+
+
+def _problem(job: Job, what: str, language: Language) -> str:
+    return f"{_job_label(job, language)} {what}: {job.last_error}"
+
+
+def _job_label(job: Job, language: Language) -> str:
+    _ = language.gettext
+    labels = {
+        "transcribe": _("Transcription"),
+        "live": _("Live transcription"),
+        "live_transcribe": _("Live transcription"),
+        "finalise": _("Making the recording"),
+    }
+    return labels.get(job.kind, job.kind)
+
+
+# --- as JSON for the page's scripts -------------------------------------------------------------------------
+
+
+def state_json(state: State, language: Language) -> dict[str, Any]:
+    """What an open page must know to follow the interview from stage to stage."""
+    shown = player(state)
+    return {
+        "stage": state.interview.stage,
+        "player": {"kind": shown.kind, "url": shown.url, "audio_only": shown.audio_only},
+        "poster": f"{state.base}/poster.jpg" if AssetKind.POSTER in state.assets else None,
+        "duration_ms": state.recording.duration_ms if state.recording else 0,
+        "problems": problems(state, language),
+        "work": [
+            {"kind": w.kind, "label": w.label, "progress": round(w.progress, 3), "note": w.note}
+            for w in work(state, language)
+        ],
+        "note": model_note(state),
+    }
+
+
+def cue_json(cue: Cue) -> dict[str, Any]:
+    """A line for the page's scripts; `revision` is what an edit has to name."""
+    return {
+        "key": f"c{cue.id}",
+        "start_ms": cue.start_ms,
+        "end_ms": cue.end_ms,
+        "text": cue.text,
+        "lang": html_lang(cue.lang),
+        "speaker": cue.speaker,
+        "doubt": cue.doubt,
+        "revision": cue.revision,
+    }
+
+
+def gap_json(gap: Gap) -> dict[str, Any]:
+    """A gap for the page's scripts."""
+    line: Line = gap_line(gap, "")
+    return {"key": line.key, "start_ms": line.start_ms, "missing_ms": line.end_ms - line.start_ms, "gap": True}

@@ -1,0 +1,173 @@
+// The interview page: player, transcript and event stream together.
+
+import { openPlayer } from "./player.js";
+import { follow } from "./site.js";
+import { clock, Transcript } from "./transcript.js";
+
+const page = document.getElementById("interview");
+const { base, address, change } = page.dataset;
+const word = document.getElementById("wording").dataset;
+const notice = document.getElementById("notice");
+const bar = document.getElementById("live-bar");
+const screen = document.getElementById("screen");
+
+let stage = page.dataset.stage;
+let player = null;
+let waitingFor = null; // a moment of the media clock that cannot be played yet
+
+const transcript = new Transcript(document.getElementById("lines"), address, { onSeek: (ms) => seek(ms, true) });
+
+function say(text, button, action) {
+  notice.replaceChildren(text ?? "");
+  notice.hidden = !text;
+  if (!button) return;
+  const element = Object.assign(document.createElement("button"), { type: "button", textContent: button });
+  element.addEventListener("click", action);
+  notice.append(" ", element);
+}
+
+/** Go to a moment and play; one that lies ahead of what can be played is waited for. */
+function seek(ms, play) {
+  if (!player) return;
+  if (ms >= player.reach()) {
+    waitingFor = ms;
+    return countDown();
+  }
+  waitingFor = null;
+  say(null);
+  player.seek(ms);
+  if (play) player.element.play().catch(() => {});
+  update();
+}
+
+function countDown() {
+  if (waitingFor === null || !player) return;
+  const left = waitingFor - player.reach();
+  if (left < 0) return seek(waitingFor, true);
+  if (stage === "live") say(word.playsIn.replace("{time}", clock(left + 1000)));
+}
+
+function update() {
+  if (!player) return;
+  const ms = player.now();
+  const begun = !player.element.paused || player.element.currentTime > 0 || waitingFor !== null;
+  if (begun) transcript.follow(waitingFor ?? ms, { dimAhead: stage === "live" });
+  if (!bar.hidden) {
+    const behind = player.behind?.() ?? 0;
+    bar.querySelector("[data-behind]").textContent = behind > 8 ? word.behind.replace("{time}", clock(behind * 1000)) : "";
+    bar.querySelector('[data-do="live"]').disabled = behind <= 8 && !player.element.paused;
+  }
+}
+
+async function start(element, startMs) {
+  player?.close();
+  player = await openPlayer(element, startMs);
+  bar.hidden = !(player?.goLive && stage === "live");
+  if (!player) return say(word.noHls);
+  for (const name of ["timeupdate", "seeked", "pause", "play"]) element.addEventListener(name, update);
+  element.addEventListener("reachchange", () => (countDown(), update()));
+  element.addEventListener("playerror", () => stage === "live" && say(word.liveFailed));
+  element.addEventListener("playfine", () => notice.textContent === word.liveFailed && say(null));
+  if (startMs === null) return;
+  const begin = () => seek(startMs, true);
+  if (player.goLive) element.addEventListener("reachchange", begin, { once: true });
+  else if (element.readyState > 0) begin();
+  else element.addEventListener("loadedmetadata", begin, { once: true });
+}
+
+bar.addEventListener("click", ({ target }) => {
+  const wanted = target.closest("button")?.dataset.do;
+  if (wanted === "live") (waitingFor = null), say(null), player.goLive();
+  if (wanted === "begin") seek(0, true);
+});
+
+/** Another kind of player at the same moment. */
+function change_player({ kind, url, audio_only }) {
+  const at = player && player.element.currentTime > 0 ? player.now() : null;
+  const playing = player && !player.element.paused;
+  player?.close();
+  const element = document.createElement(audio_only && kind === "file" ? "audio" : "video");
+  Object.assign(element, { id: "player", controls: true, playsInline: true, preload: "metadata" });
+  if (kind === "file") element.src = url;
+  else {
+    element.dataset.playlist = url;
+    if (screen.dataset.hls) element.dataset.hls = screen.dataset.hls;
+  }
+  screen.classList.toggle("sound", element.localName === "audio");
+  screen.replaceChildren(element);
+  start(element, at).then(() => !playing && element.pause());
+  say(null);
+}
+
+let shown = screen.dataset.kind;
+function show(state) {
+  const before = stage;
+  stage = page.dataset.stage = state.stage;
+  const badge = page.querySelector("[data-badge]");
+  const dot = Object.assign(document.createElement("i"), { className: "dot" });
+  const label = Object.assign(document.createElement("span"), { className: stage === "live" ? "badge live" : "badge" });
+  const text = { live: word.onAir, scheduled: word.scheduled, processing: word.processing }[stage];
+  label.append(...(stage === "live" ? [dot, text] : [text ?? ""]));
+  badge.replaceChildren(label);
+  bar.hidden = !(player?.goLive && stage === "live");
+  const work = state.work.map(({ label, progress, note }) => {
+    const line = document.createElement("p");
+    const name = Object.assign(document.createElement("span"), { textContent: label });
+    const detail = Object.assign(document.createElement("span"), { className: "step-note", textContent: note });
+    line.append(name, Object.assign(document.createElement("progress"), { max: 1, value: progress }), detail);
+    return line;
+  });
+  const problems = state.problems.map((problem) => Object.assign(document.createElement("p"), { className: "notice warn", textContent: problem }));
+  document.getElementById("problems").replaceChildren(...problems);
+  document.getElementById("work").replaceChildren(...work);
+  const { kind } = state.player;
+  if (before === "live" && stage !== "live" && kind === "hls") say(word.ended);
+  if (kind === shown || kind === "none") return;
+  if (kind === "file" && player && !player.element.paused) {
+    return say(word.ready, word.switch, () => ((shown = kind), change_player(state.player)));
+  }
+  shown = kind;
+  change_player(state.player);
+}
+
+async function readAnew() {
+  const answer = await fetch(`${base}/lines.json`, { cache: "no-store" });
+  if (!answer.ok) return;
+  const { lines, state } = await answer.json();
+  transcript.replace(lines);
+  show(state);
+  update();
+}
+
+const provisional = document.getElementById("provisional");
+follow(
+  `${base}/events`,
+  {
+    lines: ({ added, removed }) => {
+      removed.forEach((key) => transcript.remove(key));
+      added.forEach((line) => transcript.put(line));
+      provisional.hidden = true;
+      update();
+    },
+    gap: (gap) => transcript.put(gap),
+    media: () => {},
+    said: ({ text, lang }) => {
+      Object.assign(provisional, { textContent: text, lang: lang ?? "", hidden: !text });
+    },
+    state: show,
+    whole: readAnew,
+    reset: readAnew,
+    gone: () => (player?.close(), screen.replaceChildren(), say(word.gone)),
+  },
+  change,
+);
+
+const fromHash = /^#t=([\d.]+)/.exec(location.hash)?.[1];
+const wanted = fromHash ? Number(fromHash) * 1000 : page.dataset.start ? Number(page.dataset.start) : null;
+addEventListener("hashchange", () => {
+  const t = /^#t=([\d.]+)/.exec(location.hash)?.[1];
+  if (t) seek(Number(t) * 1000, true);
+});
+const element = document.getElementById("player");
+if (element) start(element, wanted);
+setInterval(countDown, 1000);

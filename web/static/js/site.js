@@ -1,0 +1,67 @@
+// Every page: times in the visitor's own zone, countdowns, what is being said on air.
+
+const language = document.documentElement.lang;
+const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+
+for (const time of document.querySelectorAll("time[data-local]")) {
+  time.textContent = format.format(new Date(time.dateTime));
+}
+
+function countDown(element) {
+  const begins = new Date(element.dataset.countdown);
+  const left = Math.round((begins - Date.now()) / 1000);
+  if (left <= 0) return void (element.textContent = format.format(begins));
+  const [days, rest] = [Math.floor(left / 86400), left % 86400];
+  if (days > 1) return void (element.textContent = format.format(begins));
+  const two = (number) => String(number).padStart(2, "0");
+  element.textContent = `${days * 24 + Math.floor(rest / 3600)}:${two(Math.floor(rest / 60) % 60)}:${two(rest % 60)}`;
+  setTimeout(() => countDown(element), 1000 - (Date.now() % 1000));
+}
+document.querySelectorAll("[data-countdown]").forEach(countDown);
+
+/** Follow an event stream while the page can be seen; `handlers` are by event name. */
+export function follow(address, handlers, lastId) {
+  let source = null;
+  let last = lastId;
+  const open = () => {
+    if (source || document.hidden) return;
+    source = new EventSource(last ? `${address}?after=${last}` : address);
+    for (const [name, handle] of Object.entries(handlers)) {
+      source.addEventListener(name, (event) => {
+        if (event.lastEventId) last = event.lastEventId;
+        handle(event.data ? JSON.parse(event.data) : {});
+      });
+    }
+    // A refused stream is not tried again by the browser itself.
+    source.addEventListener("error", () => {
+      handlers.lost?.({});
+      if (source?.readyState === EventSource.CLOSED) {
+        close();
+        setTimeout(open, 3000);
+      }
+    });
+    source.addEventListener("open", () => handlers.found?.({}));
+  };
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  const toggle = () => (document.hidden ? close() : open());
+  document.addEventListener("visibilitychange", toggle);
+  open();
+  return () => {
+    document.removeEventListener("visibilitychange", toggle);
+    close();
+  };
+}
+
+for (const quote of document.querySelectorAll("[data-latest]")) {
+  const stop = follow(quote.dataset.latest, {
+    lines: ({ added }) => {
+      const line = added.at(-1);
+      if (line) [quote.textContent, quote.lang] = [line.text, line.lang];
+    },
+    state: ({ stage }) => stage !== "live" && (stop(), location.reload()),
+    gone: () => location.reload(),
+  });
+}
