@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -79,16 +80,15 @@ class Utterance:
     sentence: Sentence
 
 
-def dialogue(seed: int, programme: Programme) -> Iterator[Utterance]:
-    """Endless questions and answers; the same for the same seed and programme."""
+def dialogue(seed: int, programme: Programme, languages: Sequence[str] = LANGUAGES) -> Iterator[Utterance]:
+    """Endless questions and answers, the languages taking turns; the same for the same arguments."""
     random = Random(seed)
-    language = random.choice(LANGUAGES)
-    while True:
+    turn = random.randrange(len(languages))
+    for language in itertools.cycle((*languages[turn:], *languages[:turn])):
         words = grammar(language)
         topic = {"tech": programme.topic[language], "comp": programme.affiliation[language]}
         for _ in range(random.randint(*_EXCHANGES_A_BLOCK)):
             yield from _exchange(random, words, topic)
-        language = LANGUAGES[1 - LANGUAGES.index(language)]
 
 
 def _exchange(random: Random, words: Grammar, topic: Mapping[str, str]) -> Iterator[Utterance]:

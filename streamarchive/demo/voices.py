@@ -15,16 +15,15 @@ import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streamarchive.errors import TranscriptionError
 from streamarchive.models import Word
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 SAMPLE_RATE = 16_000
 LOUDNESS = 0.06
@@ -125,8 +124,6 @@ class Synthesiser:
         return _trim(_loud(_resample(samples, self._rate)), words)
 
     def _synthesise(self, voice: Voice, text: str) -> Samples:
-        import numpy as np
-
         self._pieces.clear()
         self._marks.clear()
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
@@ -155,8 +152,6 @@ class Synthesiser:
 
 def save_wave(path: Path, speeches: Sequence[Speech], pause_ms: int = 600) -> tuple[tuple[int, int], ...]:
     """Write sentences to a wave file, pauses before, between and after; (start, end) of each in ms."""
-    import numpy as np
-
     pause = np.zeros(pause_ms * SAMPLE_RATE // 1000, np.float32)
     pieces, times, position = [pause], [], len(pause)
     for speech in speeches:
@@ -174,8 +169,6 @@ def save_wave(path: Path, speeches: Sequence[Speech], pause_ms: int = 600) -> tu
 
 def pcm(samples: Samples) -> bytes:
     """Signed 16-bit little-endian."""
-    import numpy as np
-
     return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
@@ -189,16 +182,12 @@ def _short_path(data: Path) -> Path:
 
 def _resample(samples: Samples, rate: int) -> Samples:
     """Band-limited, by cutting the spectrum: exact for a signal that begins and ends in silence."""
-    import numpy as np
-
     length = round(len(samples) * SAMPLE_RATE / rate)
     spectrum = np.fft.rfft(samples)[: length // 2 + 1]
     return (np.fft.irfft(spectrum, length) * (length / len(samples))).astype(np.float32)
 
 
 def _loud(samples: Samples) -> Samples:
-    import numpy as np
-
     level = float(np.sqrt(np.mean(samples**2)))
     scaled: Samples = samples * np.float32(LOUDNESS / level)
     return scaled
@@ -206,8 +195,6 @@ def _loud(samples: Samples) -> Samples:
 
 def _trim(samples: Samples, words: Sequence[Word]) -> Speech:
     """Cut silence: the sentence begins 20 ms before the first sample within 45 dB of the peak."""
-    import numpy as np
-
     around = SAMPLE_RATE // 50
     heard = np.flatnonzero(np.abs(samples) > 10 ** (-45 / 20) * np.abs(samples).max())
     start, end = max(0, int(heard[0]) - around), min(len(samples), int(heard[-1]) + around)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -57,8 +57,9 @@ class FfmpegProcess:
         cwd: Path | None = None,
         wrapper: Sequence[str] | None = None,
         keep_lines: int = TAIL_LINES,
+        pass_fds: Collection[int] = (),
     ) -> FfmpegProcess:
-        """Start ffmpeg with these arguments behind `wrapper` (default: `leash`).
+        """Start ffmpeg with these arguments behind `wrapper` (default: `leash`); it inherits `pass_fds`.
 
         Raises `MediaError` if it cannot be started. Has to be called in the process's main thread: the
         kernel sends the parent-death signal when the *starting thread* ends.
@@ -78,6 +79,7 @@ class FfmpegProcess:
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LINE_LIMIT,
                 start_new_session=True,
+                pass_fds=tuple(pass_fds),
             )
         except OSError as error:
             raise MediaError(f"cannot start {command[0]}: {error.strerror}; is it installed?") from error
