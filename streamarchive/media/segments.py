@@ -1,0 +1,204 @@
+"""What a finished MPEG-TS segment says about itself: tracks and times, read from its packets.
+
+The list that ffmpeg prints is off by up to 57 ms at the start of a recording, and rounded; the packets are
+exact. Only what the recorder's own segments contain is read: PAT, PMT, and the headers of PES packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from streamarchive.clock import PTS_MODULUS, TICKS_PER_SECOND, unwrap
+from streamarchive.errors import UnreadableMediaError
+from streamarchive.media.commands import Tracks
+
+PACKET_BYTES = 188
+SYNC_BYTE = 0x47
+_PAT_PID = 0
+_VIDEO = {0x01: "mpeg1video", 0x02: "mpeg2video", 0x1B: "h264", 0x24: "hevc"}
+_AUDIO = {0x03: "mp3", 0x04: "mp3", 0x0F: "aac", 0x11: "aac_latm", 0x81: "ac3", 0x87: "eac3"}
+_AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_MP3_RATES = (44100, 48000, 32000)
+_MP3_KBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MP3_KBITS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTimes:
+    """Where a segment lies, in 90 kHz ticks of its own packets (33 bits, not yet unwrapped)."""
+
+    tracks: Tracks
+    lowest_pts: int
+    """The lowest of any track: the origin of a take whose first segment this is."""
+    first_pts: int
+    """The lowest of the track that players go by: the picture, else the sound."""
+    end_pts: int
+    """Where that track ends (may reach beyond 2**33)."""
+    packets: int
+
+    def span(self, *, first_of_take: bool) -> tuple[int, int]:
+        """Its PTS and its duration; a take begins with whatever track comes first."""
+        start = self.lowest_pts if first_of_take else self.first_pts
+        return start, unwrap(self.end_pts, start) - start
+
+
+@dataclass(slots=True)
+class _Track:
+    codec: str
+    video: bool
+    pts: list[int] = field(default_factory=list)
+    last_start: int = 0
+    """Offset of the TS packet in which its last PES packet begins."""
+
+    def lowest(self) -> int:
+        return min(self.pts)
+
+    def step(self) -> int:
+        """The usual distance between its packets."""
+        ordered = sorted(self.pts)
+        steps = sorted(b - a for a, b in pairwise(ordered) if b > a)
+        return steps[len(steps) // 2] if steps else 0
+
+
+def whole_packets(size: int) -> int:
+    """The length of a file cut down to whole transport packets."""
+    return size - size % PACKET_BYTES
+
+
+def read_times(data: bytes) -> SegmentTimes:
+    """Read a segment. Raises `UnreadableMediaError` if it is empty, torn or holds neither picture nor sound."""
+    if not data or len(data) % PACKET_BYTES or data[0] != SYNC_BYTE:
+        raise UnreadableMediaError(f"a media segment of {len(data)} bytes does not consist of whole packets")
+    tracks = _collect(data)
+    timed = {pid: track for pid, track in tracks.items() if track.pts}
+    if not timed:
+        raise UnreadableMediaError("a media segment holds neither picture nor sound")
+    video = next((track for track in timed.values() if track.video), None)
+    sound = next(((pid, track) for pid, track in timed.items() if not track.video), None)
+    if video is not None:
+        reference, length = video, video.step()
+    else:
+        assert sound is not None  # noqa: S101 - there is a track and it is no picture
+        reference, length = sound[1], _length_of_last(data, *sound)
+    return SegmentTimes(
+        tracks=Tracks(video.codec if video else None, sound[1].codec if sound else None),
+        lowest_pts=min(track.lowest() for track in timed.values()) % PTS_MODULUS,
+        first_pts=reference.lowest() % PTS_MODULUS,
+        end_pts=max(reference.pts) + length,
+        packets=sum(len(track.pts) for track in timed.values()),
+    )
+
+
+def _collect(data: bytes) -> dict[int, _Track]:
+    """The tracks of a segment with the time stamps of their PES packets."""
+    tracks: dict[int, _Track] = {}
+    map_pid, near = -1, None
+    for at in range(0, len(data), PACKET_BYTES):
+        if not data[at + 1] & 0x40:
+            continue
+        pid = (data[at + 1] & 0x1F) << 8 | data[at + 2]
+        if pid == _PAT_PID and map_pid < 0:
+            map_pid = _program_map_pid(_payload(data, at))
+        elif pid == map_pid and not tracks:
+            tracks = dict(_tracks_of(_payload(data, at)))
+        elif (track := tracks.get(pid)) is not None:
+            pts = _pes_pts(_payload(data, at))
+            if pts is not None:
+                near = pts if near is None else near
+                track.pts.append(unwrap(pts, near))
+                track.last_start = at
+    return tracks
+
+
+def _payload(data: bytes, at: int) -> bytes:
+    """What one transport packet carries."""
+    control = data[at + 3] >> 4 & 3
+    start = at + 4
+    if control & 2:
+        start += 1 + data[start]
+    return data[start : at + PACKET_BYTES] if control & 1 else b""
+
+
+def _program_map_pid(payload: bytes) -> int:
+    """The PID of the first program's map, from a PAT."""
+    table = payload[1 + payload[0] :] if payload else b""
+    for at in range(8, min(len(table) - 4, 3 + _section_length(table) - 4), 4):
+        if table[at] << 8 | table[at + 1]:
+            return (table[at + 2] & 0x1F) << 8 | table[at + 3]
+    return -1
+
+
+def _section_length(table: bytes) -> int:
+    return (table[1] & 0x0F) << 8 | table[2] if len(table) > 3 else 0
+
+
+def _tracks_of(payload: bytes) -> Iterator[tuple[int, _Track]]:
+    """PIDs and codecs, from a PMT."""
+    table = payload[1 + payload[0] :] if payload else b""
+    if len(table) < 12:
+        return
+    end = min(len(table), 3 + _section_length(table) - 4)
+    at = 12 + ((table[10] & 0x0F) << 8 | table[11])
+    while at + 5 <= end:
+        kind, pid = table[at], (table[at + 1] & 0x1F) << 8 | table[at + 2]
+        if kind in _VIDEO:
+            yield pid, _Track(_VIDEO[kind], video=True)
+        elif kind in _AUDIO:
+            yield pid, _Track(_AUDIO[kind], video=False)
+        at += 5 + ((table[at + 3] & 0x0F) << 8 | table[at + 4])
+
+
+def _pes_pts(payload: bytes) -> int | None:
+    """The PTS of the PES packet that begins here."""
+    if len(payload) < 14 or payload[:3] != b"\0\0\1" or not payload[7] & 0x80:
+        return None
+    a, b, c, d, e = payload[9:14]
+    return (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1
+
+
+def _length_of_last(data: bytes, pid: int, track: _Track) -> int:
+    """How long the sound in the last PES packet lasts: it may hold several frames."""
+    body = bytearray()
+    for at in range(track.last_start, len(data), PACKET_BYTES):
+        if (data[at + 1] & 0x1F) << 8 | data[at + 2] == pid:
+            body += _payload(data, at)
+    frames = bytes(body[9 + body[8] :]) if len(body) > 9 else b""
+    if track.codec == "aac":
+        samples, rate = _count_adts(frames)
+    elif track.codec == "mp3":
+        samples, rate = _count_mp3(frames)
+    else:
+        return track.step()
+    return round(samples * TICKS_PER_SECOND / rate) if samples else track.step()
+
+
+def _count_adts(frames: bytes) -> tuple[int, int]:
+    """Samples and sampling rate of AAC frames with ADTS headers."""
+    at, samples, rate = 0, 0, 1
+    while at + 7 <= len(frames) and frames[at] == 0xFF and frames[at + 1] & 0xF6 == 0xF0:
+        index = frames[at + 2] >> 2 & 15
+        length = (frames[at + 3] & 3) << 11 | frames[at + 4] << 3 | frames[at + 5] >> 5
+        if index >= len(_AAC_RATES) or length < 7:
+            break
+        rate = _AAC_RATES[index]
+        samples += 1024 * (1 + (frames[at + 6] & 3))
+        at += length
+    return samples, rate
+
+
+def _count_mp3(frames: bytes) -> tuple[int, int]:
+    """Samples and sampling rate of MPEG audio layer III frames."""
+    at, samples, rate = 0, 0, 1
+    while at + 4 <= len(frames) and frames[at] == 0xFF and frames[at + 1] & 0xE0 == 0xE0:
+        version, bits, index = frames[at + 1] >> 3 & 3, frames[at + 2] >> 4, frames[at + 2] >> 2 & 3
+        if version == 1 or bits in (0, 15) or index == 3 or frames[at + 1] >> 1 & 3 != 1:
+            break
+        full = version == 3
+        rate = _MP3_RATES[index] >> (0 if full else 1 if version == 2 else 2)
+        per_frame = 1152 if full else 576
+        kbits = (_MP3_KBITS if full else _MP3_KBITS_LOW)[bits]
+        samples += per_frame
+        at += per_frame // 8 * kbits * 1000 // rate + (frames[at + 2] >> 1 & 1)
+    return samples, rate
