@@ -139,9 +139,9 @@ def _file_input(path: Path, **options: Any) -> Any:  # noqa: ANN401
     return ffmpeg.input(file_url(path), **(whitelists | options))
 
 
-def inspect(path: Path) -> list[str]:
+def inspect(path: Path, demuxers: str = FILE_DEMUXERS) -> list[str]:
     """Read every packet without decoding; what it is goes to stderr, how far it came to stdout."""
-    source = _file_input(path)
+    source = _file_input(path, format_whitelist=demuxers)
     output = ffmpeg.output(source["V:0?"], source["a:0?"], "-", c="copy", f="null", progress="pipe:1")
     return ["-v", "info", *_arguments(output)]
 

@@ -29,6 +29,8 @@ _DAMAGE = (
     "error while",
     "invalid data found",
 )
+_BEHIND_ID3 = "mp3,aac,flac"
+"""Demuxers of what may follow an ID3 tag."""
 _MISSING_END_MS = 1000
 """A file that stops this much before the end it declares has lost something."""
 
@@ -77,8 +79,9 @@ async def probe(file: Path, *, name: str | None = None) -> MediaInfo:
     no sound or is merely a list of other files.
     """
     name = name or file.name
-    size = await asyncio.to_thread(_check_head, file, name)
-    async with await sandbox.start(commands.inspect(file), sandbox.PROBE, keep_lines=_STDERR_LINES) as process:
+    size, kind = await asyncio.to_thread(_check_head, file, name)
+    arguments = commands.inspect(file, _BEHIND_ID3 if kind == "mp3" else kind)
+    async with await sandbox.start(arguments, sandbox.PROBE, keep_lines=_STDERR_LINES) as process:
         reached_ms = 0
         async for line in process.lines():
             if line.startswith("out_time_us="):
@@ -113,7 +116,8 @@ def _is_transport_stream(head: bytes) -> bool:
     return any(head[at : at + 3 * step : step] == b"GGG" for at, step in ((0, 188), (4, 192)))
 
 
-def _check_head(file: Path, name: str) -> int:
+def _check_head(file: Path, name: str) -> tuple[int, str]:
+    """Size and demuxer; raises `UnreadableMediaError`."""
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
@@ -126,12 +130,13 @@ def _check_head(file: Path, name: str) -> int:
     for mark, what in _TEXTS.items():
         if start.lower().startswith(mark):
             raise UnreadableMediaError(f"{name} is {what}, not a recording; give the recording itself")
-    if kind_of(head) is None:
+    kind = kind_of(head)
+    if kind is None:
         raise UnreadableMediaError(
             f"{name} is not a media file that can be read; these can: MP4, MOV, Matroska, WebM, MPEG-TS, "
             "FLV, AVI, MP3, AAC, WAV, FLAC and Ogg"
         )
-    return size
+    return size, kind
 
 
 def _microseconds(line: str) -> int | None:

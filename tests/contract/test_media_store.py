@@ -1,0 +1,133 @@
+"""What every media store promises."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from streamarchive.errors import NotFoundError, SettingsError, StorageError
+from streamarchive.media.stores import CHUNK_BYTES, FileStore, open_store
+
+CONTENT = bytes(range(256)) * 4096
+
+
+@pytest.fixture
+async def store(tmp_path: Path):
+    opened = open_store(f"file://{tmp_path}/media")
+    yield opened
+    await opened.close()
+
+
+def write(folder: Path, content: bytes = CONTENT) -> Path:
+    file = folder / "incoming file"
+    file.write_bytes(content)
+    return file
+
+
+async def read(store, key, *bounds):
+    return b"".join([chunk async for chunk in store.read(key, *bounds)])
+
+
+async def test_an_adopted_file_is_read_back_and_gone_from_where_it_was(store, tmp_path):
+    file = write(tmp_path)
+    stored = await store.adopt(file, "recordings/7/", ".ts")
+    assert not file.exists()
+    assert stored.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert stored.size_bytes == len(CONTENT) == await store.size(stored.key)
+    assert stored.key == f"recordings/7/{stored.sha256[:32]}.ts"
+    assert await read(store, stored.key) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(0, 1), (5, 5), (255, 1000), (CHUNK_BYTES - 1, CHUNK_BYTES + 1), (1 << 20, None), (10, 1 << 30)],
+)
+async def test_any_range_of_bytes_can_be_read(store, tmp_path, start, end):
+    stored = await store.adopt(write(tmp_path), "a/", "")
+    assert await read(store, stored.key, start, end) == CONTENT[start:end]
+
+
+async def test_adopting_the_same_content_again_changes_nothing(store, tmp_path):
+    first = await store.adopt(write(tmp_path), "a/", ".ts")
+    second = await store.adopt(write(tmp_path), "a/", ".ts")
+    assert first == second
+    assert await read(store, first.key) == CONTENT
+
+
+async def test_a_local_file_has_the_same_bytes(store, tmp_path):
+    stored = await store.adopt(write(tmp_path), "a/", ".ts")
+    async with store.local(stored.key) as path:
+        assert path.read_bytes() == CONTENT
+
+
+async def test_a_deleted_file_is_gone_and_can_be_deleted_again(store, tmp_path):
+    stored = await store.adopt(write(tmp_path), "a/", ".ts")
+    await store.delete(stored.key)
+    await store.delete(stored.key)
+    assert await store.size(stored.key) is None
+    with pytest.raises(NotFoundError):
+        await read(store, stored.key)
+    with pytest.raises(NotFoundError):
+        async with store.local(stored.key):
+            pass
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../secret",
+        "a/../../secret",
+        "/etc/passwd",
+        "a//b",
+        "",
+        ".",
+        "..",
+        "a/..",
+        "a\\..\\b",
+        "a\0b",
+        "a/.hidden",
+    ],
+)
+async def test_no_key_leads_out_of_the_store(store, tmp_path, key):
+    (tmp_path / "secret").write_text("secret")
+    with pytest.raises(NotFoundError):
+        await store.size(key)
+    with pytest.raises(NotFoundError):
+        await read(store, key)
+    with pytest.raises(NotFoundError):
+        await store.delete(key)
+    assert (tmp_path / "secret").exists()
+
+
+async def test_what_cannot_be_adopted_is_a_storage_error_and_leaves_nothing(store, tmp_path):
+    with pytest.raises(StorageError, match="cannot keep"):
+        await store.adopt(tmp_path / "missing", "a/", ".ts")
+    assert not list((tmp_path).rglob("*.ts"))
+
+
+async def test_a_file_from_another_file_system_is_copied_whole(tmp_path):
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system here")
+    file = elsewhere / f"streamarchive-test-{tmp_path.name}"
+    file.write_bytes(CONTENT)
+    try:
+        stored = await FileStore(tmp_path / "media").adopt(file, "a/", ".ts")
+        assert not file.exists()
+        assert (tmp_path / "media" / stored.key).read_bytes() == CONTENT
+        assert not list((tmp_path / "media" / ".incoming").iterdir())
+    finally:
+        file.unlink(missing_ok=True)
+
+
+async def test_free_space_is_a_fraction(store):
+    assert 0 <= await store.free_fraction() <= 1
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/prefix", "file://host/path", "file:relative", "http://x/"])
+def test_other_stores_are_refused_in_a_sentence(url):
+    with pytest.raises(SettingsError) as caught:
+        open_store(url)
+    assert "\n" not in str(caught.value)
