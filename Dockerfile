@@ -9,8 +9,8 @@ RUN npm ci --ignore-scripts
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 COPY constraints.txt ./
-RUN pip install --no-cache-dir --constraint constraints.txt build babel
-COPY pyproject.toml README.md LICENSE package.json package-lock.json .npmrc ./
+RUN pip install --no-cache-dir --constraint constraints.txt build
+COPY pyproject.toml README.md LICENSE package-lock.json ./
 COPY streamarchive streamarchive
 COPY workers workers
 COPY web web

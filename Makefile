@@ -50,4 +50,3 @@ clean: ## Remove what was built and installed here; archives stay
 	rm -rf .venv build dist node_modules web/static/vendor
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find streamarchive web workers tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
-	find web/locale -name '*.mo' -delete

@@ -158,7 +158,7 @@ class Archive:
     scratch: Path
     url: str = ""
 
-    async def keep(self, file: Path, prefix: str, suffix: str):  # noqa: ANN201
+    async def keep(self, file: Path, prefix: str, suffix: str):
         copy = self.scratch / f"copy{suffix}"
         shutil.copy(file, copy)
         return await self.services.store.adopt(copy, prefix, suffix)

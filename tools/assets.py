@@ -1,13 +1,12 @@
-"""Make the files that git does not keep: hls.js for live video, and the compiled translations.
+"""Fetch the one file of the site that git does not keep: hls.js, for live video.
 
-Run inside `.venv` by `tools/install.py`, and when an image is built. Where hls.js cannot be had it says so
-and goes on: pages then say why live video does not play in this browser, and everything else works.
+Run by `tools/install.py`, and when an image is built. Where hls.js cannot be had it says so and goes on: pages
+then say why live video does not play in this browser, and everything else works.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENDOR = ROOT / "web" / "static" / "vendor"
-LOCALE = ROOT / "web" / "locale"
 SCRIPT = "hls.light.min.js"
 LOCK = ROOT / "package-lock.json"
 STAMP = VENDOR / "package-lock.json"
@@ -24,8 +22,8 @@ STAMP = VENDOR / "package-lock.json"
 
 
 def main() -> int:
-    """Make what is missing or out of date; the exit status."""
-    parser = argparse.ArgumentParser(description="Make the files that git does not keep.")
+    """Fetch what is missing or out of date; the exit status."""
+    parser = argparse.ArgumentParser(description="Fetch hls.js for live video.")
     parser.add_argument("--player", type=Path, metavar="DIR", help="take hls.js from this unpacked package")
     given = parser.parse_args().player
     if given:
@@ -36,7 +34,6 @@ def main() -> int:
             "Once npm can reach its packages, run `make install` again.",
             file=sys.stderr,
         )
-    compile_translations()
     return 0
 
 
@@ -57,10 +54,7 @@ def fetch_player() -> bool:
 def keep_player(package: Path) -> None:
     """Copy what pages use from an unpacked hls.js."""
     VENDOR.mkdir(parents=True, exist_ok=True)
-    script = (package / "dist" / SCRIPT).read_bytes()
-    (VENDOR / SCRIPT).write_bytes(script)
-    # The web server hands this one to browsers that take it: 120 KB instead of 390.
-    (VENDOR / f"{SCRIPT}.gz").write_bytes(gzip.compress(script, mtime=0))
+    shutil.copy(package / "dist" / SCRIPT, VENDOR)
     shutil.copy(package / "LICENSE", VENDOR / "hls.js.LICENSE.txt")
     STAMP.write_bytes(LOCK.read_bytes())
 
@@ -89,21 +83,6 @@ def run_npm(npm: list[str] | None, folder: Path) -> bool:
     options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     print("+ " + " ".join(["npm", *options]), file=sys.stderr, flush=True)
     return subprocess.run([*npm, *options], cwd=folder, check=False).returncode == 0
-
-
-def compile_translations() -> None:
-    """Compile the message catalogues that are newer than their compiled form."""
-    from babel.messages.mofile import write_mo
-    from babel.messages.pofile import read_po
-
-    for source in sorted(LOCALE.glob("*/LC_MESSAGES/*.po")):
-        target = source.with_suffix(".mo")
-        if target.exists() and target.stat().st_mtime >= source.stat().st_mtime:
-            continue
-        with source.open("rb") as file:
-            catalog = read_po(file)
-        with target.open("wb") as file:
-            write_mo(file, catalog)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def stop_on_signals() -> asyncio.Event:
 async def site(settings: Settings, *, workers: bool) -> AsyncIterator[str]:
     """The web site, and its workers, for the length of the block; yields its address."""
     from aiohttp import web as http
+
     from web.app import create_app
 
     async with open_services(settings) as services:
