@@ -236,6 +236,10 @@ class Word:
     start_ms: int
     end_ms: int
     probability: float | None = None
+    locked: bool = False
+    """A person has written it: no machine changes it."""
+    estimated: bool = False
+    """Its times are reckoned from its neighbours: nobody has measured them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +273,7 @@ class Cue:
     revision: int
     version: int
     human: bool
-    """A person has written it: no machine changes its words."""
+    """A person has changed it: machines keep its times and its speaker and improve only words not locked."""
     read: bool
     """An editor has marked it as read: no machine changes it at all."""
 

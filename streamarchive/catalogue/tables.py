@@ -320,6 +320,37 @@ revision = _numbered(
     _when("at"),
 )
 
+# Which cues a revision is about: those it found and those it left.
+revision_cue = Table(
+    "revision_cue",
+    metadata,
+    Column("revision_id", _Big, ForeignKey("revision.id"), primary_key=True),
+    Column("cue_id", _Big, ForeignKey("cue.id"), primary_key=True, index=True),
+)
+
+# Words that a person has taken out: no machine brings them back. A row goes when a person puts its word back.
+strike = _numbered(
+    "strike",
+    _ref("transcript", index=True),
+    _ref("revision"),
+    Column("text", Text, nullable=False),
+    Column("start_ms", _Big, nullable=False),
+    Column("end_ms", _Big, nullable=False),
+)
+
+# Where the newest run is sure of something else than what a person wrote; an editor may follow it.
+suggestion = _numbered(
+    "suggestion",
+    _ref("transcript", index=True),
+    _ref("cue"),
+    _ref("transcript_run", name="run_id"),
+    Column("start_ms", _Big, nullable=False),
+    Column("end_ms", _Big, nullable=False),
+    Column("text", Text, nullable=False, comment="what the person wrote"),
+    Column("heard", Text, nullable=False, comment="what the machine hears there"),
+    Column("probability", Float, nullable=False),
+)
+
 glossary_term = _numbered(
     "glossary_term",
     Column("term", Text, nullable=False),

@@ -291,10 +291,16 @@ def _line_values(draft: CueDraft) -> dict[str, Any]:
         "end_ms": draft.end_ms,
         "text": draft.text,
         "lang": draft.lang,
-        "words": [[w.text, w.start_ms, w.end_ms, w.probability] for w in draft.words],
+        "words": [word_values(word) for word in draft.words],
         "speaker": draft.speaker,
         "doubt": draft.doubt,
     }
+
+
+def word_values(word: Word) -> list[Any]:
+    """A word as its row keeps it: the marks only where there are any."""
+    plain = [word.text, word.start_ms, word.end_ms, word.probability]
+    return [*plain, word.locked, word.estimated] if word.locked or word.estimated else plain
 
 
 def _words(row: Any) -> tuple[Word, ...]:  # noqa: ANN401 - a result row

@@ -394,4 +394,45 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("owner", name="pk_worker"),
     )
+    op.create_table(
+        "revision_cue",
+        sa.Column("revision_id", _BIG, nullable=False),
+        sa.Column("cue_id", _BIG, nullable=False),
+        sa.ForeignKeyConstraint(["cue_id"], ["cue.id"], name="fk_revision_cue_cue_id"),
+        sa.ForeignKeyConstraint(["revision_id"], ["revision.id"], name="fk_revision_cue_revision_id"),
+        sa.PrimaryKeyConstraint("revision_id", "cue_id", name="pk_revision_cue"),
+    )
+    op.create_index("ix_revision_cue_cue_id", "revision_cue", ["cue_id"], unique=False)
+    op.create_table(
+        "strike",
+        sa.Column("id", _BIG, autoincrement=True, nullable=False),
+        sa.Column("transcript_id", _BIG, nullable=False),
+        sa.Column("revision_id", _BIG, nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("start_ms", _BIG, nullable=False),
+        sa.Column("end_ms", _BIG, nullable=False),
+        sa.ForeignKeyConstraint(["revision_id"], ["revision.id"], name="fk_strike_revision_id"),
+        sa.ForeignKeyConstraint(["transcript_id"], ["transcript.id"], name="fk_strike_transcript_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_strike"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_strike_transcript_id", "strike", ["transcript_id"], unique=False)
+    op.create_table(
+        "suggestion",
+        sa.Column("id", _BIG, autoincrement=True, nullable=False),
+        sa.Column("transcript_id", _BIG, nullable=False),
+        sa.Column("cue_id", _BIG, nullable=False),
+        sa.Column("run_id", _BIG, nullable=False),
+        sa.Column("start_ms", _BIG, nullable=False),
+        sa.Column("end_ms", _BIG, nullable=False),
+        sa.Column("text", sa.Text(), nullable=False, comment="what the person wrote"),
+        sa.Column("heard", sa.Text(), nullable=False, comment="what the machine hears there"),
+        sa.Column("probability", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["cue_id"], ["cue.id"], name="fk_suggestion_cue_id"),
+        sa.ForeignKeyConstraint(["run_id"], ["transcript_run.id"], name="fk_suggestion_run_id"),
+        sa.ForeignKeyConstraint(["transcript_id"], ["transcript.id"], name="fk_suggestion_transcript_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_suggestion"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_suggestion_transcript_id", "suggestion", ["transcript_id"], unique=False)
     op.create_index("ix_audit_action_at", "audit", ["action", "at"])
