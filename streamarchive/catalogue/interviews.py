@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, outbox, tables
 from streamarchive.catalogue.database import now
-from streamarchive.errors import NotFoundError
+from streamarchive.errors import NotFoundError, UsageError
 from streamarchive.models import (
     Event,
     Interview,
@@ -67,22 +67,62 @@ async def create(
             updated_at=moment,
         )
     )
-    for position, guest in enumerate(guests):
-        person_id = (
-            await tx.execute(
-                insert(tables.person)
-                .values(names=dict(guest.names), affiliations=dict(guest.affiliations))
-                .returning(tables.person.c.id)
-            )
-        ).scalar_one()
-        await tx.execute(
-            insert(tables.interview_guest).values(
-                interview_id=interview_id, person_id=person_id, position=position
-            )
-        )
+    await _set_guests(tx, interview_id, guests)
     await outbox.put_interview(tx, interview_id)
     await changes.publish(tx, "interview", interview_id)
     return interview_id
+
+
+async def _set_guests(tx: AsyncConnection, interview_id: InterviewId, guests: Sequence[Guest]) -> None:
+    """Exactly these, in this order. Whoever is known by the same names and affiliations is the same person."""
+    link, person = tables.interview_guest, tables.person
+    await tx.execute(delete(link).where(link.c.interview_id == interview_id))
+    known = (await tx.execute(select(person).where(person.c.deleted_at.is_(None)))).all()
+    for position, guest in enumerate(guests):
+        face = (dict(guest.names), dict(guest.affiliations))
+        found = next((row.id for row in known if (row.names, row.affiliations) == face), None)
+        if found is None:
+            made = insert(person).values(names=face[0], affiliations=face[1]).returning(person.c.id)
+            found = (await tx.execute(made)).scalar_one()
+        await tx.execute(insert(link).values(interview_id=interview_id, person_id=found, position=position))
+
+
+async def describe(
+    tx: AsyncConnection,
+    interview_id: InterviewId,
+    *,
+    titles: Mapping[str, str],
+    descriptions: Mapping[str, str],
+    languages: Sequence[str],
+    held_at: datetime,
+    event: Mapping[str, str] | None,
+    guests: Sequence[Guest],
+) -> None:
+    """Say everything anew that people say about an interview. Old addresses go on working."""
+    await _set_guests(tx, interview_id, guests)
+    await _update(
+        tx,
+        interview_id,
+        titles=dict(titles),
+        slug=slugify(titles),
+        descriptions=dict(descriptions),
+        languages=list(languages),
+        held_at=held_at,
+        event_id=await _event_id(tx, event) if event else None,
+    )
+    recording_id = (await get(tx, interview_id)).recording_id
+    if recording_id is not None:
+        await outbox.put_recording(tx, recording_id)  # its cues' documents carry the date
+
+
+async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None, out_ms: int | None) -> None:
+    """Show the recording from `in_ms` to `out_ms` of the media clock, which the cut never shifts."""
+    if in_ms is not None and out_ms is not None and out_ms <= in_ms:
+        raise UsageError("the out point has to come after the in point")
+    await _update(tx, interview_id, in_ms=in_ms, out_ms=out_ms)
+    recording_id = (await get(tx, interview_id)).recording_id
+    if recording_id is not None:
+        await outbox.put_recording(tx, recording_id)
 
 
 async def _event_id(tx: AsyncConnection, names: Mapping[str, str]) -> int:
