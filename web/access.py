@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import interviews
 from streamarchive.errors import NotFoundError
-from streamarchive.models import Interview, Role
+from streamarchive.models import Interview, Role, User
 
 _RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.PRODUCER: 2, Role.ADMIN: 3}
 
@@ -18,6 +18,9 @@ class Asker:
     """The person behind a request. Without an account one is a viewer."""
 
     role: Role = Role.VIEWER
+    user: User | None = None
+    form_token: str = ""
+    """What forms of this session carry, so that no other site can send them."""
 
     def has(self, role: Role) -> bool:
         """Whether they may do what this role may."""

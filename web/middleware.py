@@ -12,11 +12,13 @@ from streamarchive.errors import (
     ConflictError,
     NotFoundError,
     SearchUnavailableError,
+    SignInRefusedError,
     StorageError,
     StreamArchiveError,
     UsageError,
 )
 
+from . import auth
 from .access import Asker
 from .keys import RENDERER, VISIT, Visit
 from .languages import COOKIE, choose_language
@@ -53,6 +55,7 @@ _HEADERS = {
 _STATUS: tuple[tuple[type[StreamArchiveError], int], ...] = (
     (NotFoundError, 404),
     (UsageError, 400),
+    (SignInRefusedError, 403),
     (ConflictError, 409),
     (SearchUnavailableError, 503),
     (StorageError, 503),
@@ -83,13 +86,14 @@ def _is_worth_compressing(response: web.StreamResponse) -> bool:
 
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Put a `Visit` on the request. Everybody is a viewer until there are accounts."""
+    """Put a `Visit` on the request."""
     language = choose_language(
         request.cookies.get(COOKIE),
         request.headers.get("Accept-Language", ""),
         request.app[RENDERER].languages,
     )
-    request[VISIT] = Visit(Asker(), language)
+    request[VISIT] = Visit(Asker(), language)  # an error while we look must find a visit to be shown to
+    request[VISIT] = Visit(await auth.who_asks(request), language)
     return await handler(request)
 
 

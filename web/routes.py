@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from aiohttp import web
 
 from streamarchive.models import Role
 
-from . import media
+from . import auth, media
 from .api import archive
 from .keys import VISIT
-from .pages import events, health, home, interview, language, search, static
+from .pages import account, events, health, home, interview, language, search, static
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -25,6 +26,8 @@ class Route:
     path: str
     handler: Handler
     role: Role = Role.VIEWER
+    has_file: bool = False
+    """The form carries a file: its handler checks the form's token itself before it reads that far."""
 
 
 _INTERVIEW = "/interviews/{id:[0-9a-z]{10}}"
@@ -40,6 +43,9 @@ ROUTES = (
     Route("GET", _INTERVIEW + r"/segments/{sequence:\d{1,9}}-{start_ms:\d{1,12}}.ts", media.segment),
     Route("GET", _INTERVIEW + "/{name:media.mp4|media.m4a|original|poster.jpg}", media.asset),
     Route("POST", "/language", language.choose),
+    Route("GET", "/sign-in", account.show),
+    Route("POST", "/sign-in", account.sign_in),
+    Route("POST", "/sign-out", account.sign_out, Role.EDITOR),
     Route("GET", "/api/search", archive.search),
     Route("GET", "/api/interviews", archive.list_interviews),
     Route("GET", "/api/interviews/{id:[0-9a-z]{10}}", archive.interview),
@@ -62,8 +68,13 @@ def add_routes(app: web.Application) -> None:
 
 def _guarded(route: Route) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        if not request[VISIT].asker.has(route.role):
+        asker = request[VISIT].asker
+        if not asker.has(route.role):
+            if asker.user is None and route.method == "GET":
+                raise web.HTTPSeeOther(f"/sign-in?next={quote(request.path_qs)}")
             raise web.HTTPNotFound
+        if route.role is not Role.VIEWER and route.method != "GET" and not route.has_file:
+            await auth.check_form(request)
         return await route.handler(request)
 
     return handle
