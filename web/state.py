@@ -157,16 +157,16 @@ def problems(state: State, language: Language) -> list[str]:
         found.append(_("The stream does not come through: %(reason)s") % {"reason": state.stream.last_error})
     for job in state.jobs:
         if job.last_error and job.state is JobState.PARKED:
-            found.append(_problem(job, _("has stopped"), language))
+            found.append(_problem(_("%(work)s has stopped: %(reason)s"), job, language))
         elif job.last_error and job.state in (JobState.QUEUED, JobState.RUNNING):
-            found.append(_problem(job, _("is tried again"), language))
+            found.append(_problem(_("%(work)s failed and is tried again: %(reason)s"), job, language))
     if state.recording and state.recording.damage:
         found.append(_("The file is damaged: %(reason)s") % {"reason": state.recording.damage})
     return found
 
 
-def _problem(job: Job, what: str, language: Language) -> str:
-    return f"{_job_label(job, language)} {what}: {job.last_error}"
+def _problem(sentence: str, job: Job, language: Language) -> str:
+    return sentence % {"work": _job_label(job, language), "reason": job.last_error}
 
 
 def _job_label(job: Job, language: Language) -> str:

@@ -1,6 +1,8 @@
 // Every page: times in the visitor's own zone, countdowns, what is being said on air.
 
-const language = document.documentElement.lang;
+const page = document.documentElement.lang;
+// The visitor's own way of writing times, as long as it is in the language of the page.
+const language = navigator.languages.find((tag) => tag.split("-")[0] === page.split("-")[0]) ?? page;
 const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
 
 for (const time of document.querySelectorAll("time[data-local]")) {

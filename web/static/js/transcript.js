@@ -94,7 +94,7 @@ export class Transcript {
     time.textContent = clock(line.start_ms);
     if (line.gap) {
       const { interrupted } = document.getElementById("wording").dataset;
-      if (line.missing_ms > 0) element.querySelector("p").textContent = interrupted.replace("{time}", clock(line.missing_ms));
+      if (line.missing_ms >= 1000) element.querySelector("p").textContent = interrupted.replace("{time}", clock(line.missing_ms));
       return element;
     }
     time.href = `${this.address}?t=${line.start_ms / 1000}`;
@@ -131,10 +131,10 @@ export class Transcript {
   #show(line) {
     if (!line) return;
     const { top, bottom } = line.getBoundingClientRect();
-    const screen = document.getElementById("screen").getBoundingClientRect();
-    const covered = screen.right > line.getBoundingClientRect().left ? Math.max(0, screen.bottom) : 0;
+    const watch = document.querySelector(".watch").getBoundingClientRect();
+    const covered = watch.right > line.getBoundingClientRect().left ? Math.max(0, watch.bottom) : 60;
     const room = innerHeight - covered;
-    if (top > covered + room * 0.12 && bottom < covered + room * 0.72) return;
+    if (top > covered && bottom < covered + room * 0.85) return;
     this.#scrolling = Date.now() + 700;
     const smooth = !matchMedia("(prefers-reduced-motion: reduce)").matches && Math.abs(top) < 3 * innerHeight;
     scrollTo({ top: scrollY + top - covered - room * 0.3, behavior: smooth ? "smooth" : "instant" });
