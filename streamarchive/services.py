@@ -10,9 +10,41 @@ from pathlib import Path
 
 from streamarchive.catalogue import schema
 from streamarchive.catalogue.database import Database
-from streamarchive.errors import ModelUnavailableError
+from streamarchive.errors import ModelUnavailableError, SettingsError
 from streamarchive.protocols import MediaStore, SearchIndex, Transcriber
 from streamarchive.settings import Settings
+
+
+class Engines:
+    """The engines of this process, each started when it is first used; passes with one model share one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[str, Transcriber] = {}
+
+    @property
+    def final(self) -> Transcriber:
+        """For passes over what is recorded."""
+        return self._get(self._settings.model)
+
+    @property
+    def live(self) -> Transcriber:
+        """For what is on air."""
+        return self._get(self._settings.live_model or self._settings.model)
+
+    def _get(self, model: str) -> Transcriber:
+        from streamarchive.transcription.engine_process import EngineProcess
+
+        if self._settings.engine != "openai":
+            raise SettingsError("the engine 'faster' comes with a later version; set STREAMARCHIVE_ENGINE=openai")
+        if model not in self._made:
+            self._made[model] = EngineProcess(model, device=self._settings.device)
+        return self._made[model]
+
+    async def close(self) -> None:
+        """End their processes."""
+        for engine in self._made.values():
+            await engine.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +55,7 @@ class Services:
     database: Database
     search: SearchIndex
     store: MediaStore
+    engines: Engines
 
 
 @asynccontextmanager
@@ -35,20 +68,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     database = Database(settings.database_url)
     store = open_store(settings.media_url)
     search = open_index(settings.search_url)
+    engines = Engines(settings)
     try:
-        yield Services(settings, database, search, store)
+        yield Services(settings, database, search, store, engines)
     finally:
+        await engines.close()
         await search.close()
         await store.close()
         await database.close()
-
-
-def open_transcriber(settings: Settings, *, live: bool = False) -> Transcriber:
-    """The engine that the settings name, not yet loaded; live or for final passes."""
-    from streamarchive.transcription.engine_process import EngineProcess
-
-    model = (settings.live_model or settings.model) if live else settings.model
-    return EngineProcess(settings.engine, model, settings.device)
 
 
 def check_model(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from streamarchive.catalogue import schema
 from streamarchive.cli import console
 from streamarchive.errors import StreamArchiveError
 from streamarchive.media import commands, sandbox
-from streamarchive.services import Services, check_model, open_services, open_transcriber
+from streamarchive.services import Engines, Services, check_model, open_services
 from streamarchive.settings import Settings, redact
 
 
@@ -81,12 +81,12 @@ async def _store(services: Services) -> Finding:
 
 
 async def _model(settings: Settings) -> Finding:
-    transcriber = open_transcriber(settings)
+    engines = Engines(settings)
     try:
         check_model(settings)
-        info = await transcriber.load()
+        info = await engines.final.load()
     except StreamArchiveError as error:
         return Finding("model", ok=False, sentence=str(error))
     finally:
-        await transcriber.close()
+        await engines.close()
     return Finding("model", ok=True, sentence=f"{info.name} on {info.device}. {info.note}".strip())
