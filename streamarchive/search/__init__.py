@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from streamarchive.errors import SettingsError
 from streamarchive.protocols import SearchIndex
+
+DEFAULT_NAME = "streamarchive"
+_INDEX_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 
 def open_index(url: str) -> SearchIndex:
@@ -15,7 +19,10 @@ def open_index(url: str) -> SearchIndex:
     The last part of an Elasticsearch URL names the index, `streamarchive` if there is none, so that several
     archives may share a server. Nothing is contacted yet. Raises `SettingsError`.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme, _port = urlsplit(url).scheme, urlsplit(url).port
+    except ValueError as error:
+        raise SettingsError(f"the search setting {url!r} is no URL: {error}") from error
     if scheme == "sqlite":
         from streamarchive.search.embedded import EmbeddedIndex
 
@@ -23,6 +30,13 @@ def open_index(url: str) -> SearchIndex:
         if not url.startswith("sqlite:///") or not path:
             raise SettingsError("the embedded search index needs a path, as in sqlite:///archive/search.sqlite")
         return EmbeddedIndex(Path(path))
+    if scheme in {"http", "https"}:
+        from streamarchive.search.elastic import ElasticIndex
+
+        name = urlsplit(url).path.strip("/") or DEFAULT_NAME
+        if not _INDEX_NAME.fullmatch(name):
+            raise SettingsError(f"{name!r} cannot name an index; use small letters, digits, - and _")
+        return ElasticIndex(url, name)
     raise SettingsError(
         f"search has no engine for {scheme}://; use sqlite:/// or the http(s):// of Elasticsearch"
     )
