@@ -8,6 +8,7 @@
     ├── ConflictError              somebody else changed it meanwhile
     │   └── FencedError            another process owns this stream now
     ├── DatabaseError              the catalogue cannot be opened or used
+    │   ├── DatabaseUnavailableError  it is away, busy or full (worth a retry)
     │   └── SchemaTooNewError      a newer StreamArchive has written it
     ├── MediaError                 a file or stream cannot be read or written
     │   ├── UnreadableMediaError   not media, or damaged beyond use
@@ -57,6 +58,12 @@ class FencedError(ConflictError):
 
 class DatabaseError(StreamArchiveError):
     """The catalogue cannot be opened or used."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The catalogue is away, busy or full at the moment."""
+
+    retryable = True
 
 
 class SchemaTooNewError(DatabaseError):

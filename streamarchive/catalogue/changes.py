@@ -2,19 +2,20 @@
 
 Nobody may see id 7 before id 6 is there, else a tail that has passed 7 never finds 6. SQLite has one writer at
 a time; on PostgreSQL writers take an advisory lock, held to the end of the transaction, before they draw the
-id. So `publish` comes last in a transaction.
+id. That is done last of all, whenever `publish` was called: a writer that waited for a row with the lock in
+hand could deadlock with one that has the row and waits for the lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import tables
-from streamarchive.catalogue.database import now
+from streamarchive.catalogue.database import at_the_end, now
 from streamarchive.catalogue.watch import wake
 from streamarchive.models import Change, InterviewId
 
@@ -26,15 +27,17 @@ KEEP = 5_000
 async def publish(
     tx: AsyncConnection, kind: str, interview_id: InterviewId | None, payload: Mapping[str, Any] | None = None
 ) -> None:
-    """Tell open pages, once `tx` is committed."""
+    """Tell open pages, once `tx` is committed. The same thing said twice in a transaction is said once."""
+    at_the_end(tx, _insert, {"interview_id": interview_id, "kind": kind, "payload": dict(payload or {})})
+    await wake(tx)
+
+
+async def _insert(tx: AsyncConnection, said: Sequence[dict[str, Any]]) -> None:
     if tx.dialect.name != "sqlite":
         await tx.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    await tx.execute(
-        insert(tables.change).values(
-            at=await now(tx), interview_id=interview_id, kind=kind, payload=dict(payload or {})
-        )
-    )
-    await wake(tx)
+    moment = await now(tx)
+    once = [change for place, change in enumerate(said) if change not in said[:place]]
+    await tx.execute(insert(tables.change), [{"at": moment, **change} for change in once])
 
 
 async def newest_id(connection: AsyncConnection) -> int:

@@ -1,27 +1,36 @@
 """The engines and their transactions, over SQLite and PostgreSQL alike.
 
 SQLite: WAL and `synchronous=FULL`, so that what was committed survives a power cut; writers begin with
-`BEGIN IMMEDIATE` because upgrading a read transaction can fail half-way through.
+`BEGIN IMMEDIATE` because upgrading a read transaction can fail half-way through. PostgreSQL: readers see one
+snapshot, as they do on SQLite; writers see what others have committed meanwhile, and lock what they build on.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event as events
 from sqlalchemy import func, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from streamarchive.errors import DatabaseError
+from streamarchive.catalogue.tables import storable
+from streamarchive.errors import DatabaseError, DatabaseUnavailableError
 from streamarchive.settings import redact
 
 _BUSY_SECONDS = 30
+_LAST_STEPS = "streamarchive.last_steps"
+
+Step = Callable[[AsyncConnection, Sequence[Any]], Awaitable[None]]
 
 
 class Database:
@@ -32,36 +41,75 @@ class Database:
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.path = Path(parsed.database or "") if self.is_sqlite else None
+        self._writing: set[asyncio.Task[Any] | None] = set()
         if self.is_sqlite:
             self._reader = _sqlite_engine(parsed, "BEGIN", pool_size=4)
             # One connection: writers of this process queue here, not in SQLite's busy handler.
             self._writer = _sqlite_engine(parsed, "BEGIN IMMEDIATE", pool_size=1)
         else:
-            self._reader = self._writer = create_async_engine(
-                parsed.set(drivername="postgresql+psycopg"), pool_size=5, pool_pre_ping=True
+            self._writer = _engine(parsed.set(drivername="postgresql+psycopg"), pool_size=5, pool_pre_ping=True)
+            self._reader = self._writer.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
 
-    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that sees one state of the catalogue and changes nothing."""
-        return self._transaction(self._reader)
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one state of the catalogue and can change nothing."""
+        async with self._transaction(self._reader) as connection:
+            yield connection
 
-    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that is committed at the end of the block, durably, or leaves nothing at all."""
-        return self._transaction(self._writer)
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end of the block, durably, or leaves nothing at all.
+
+        Keep it short: on SQLite everybody else waits. Whoever is cancelled while it commits cannot know
+        whether it did. A second one inside it would wait for the first for ever, so that is refused.
+        """
+        task = asyncio.current_task()
+        if task in self._writing:
+            raise RuntimeError("this task is inside a writing transaction already: pass that one on")
+        self._writing.add(task)
+        try:
+            async with self._transaction(self._writer) as tx, _last_steps(tx):
+                yield tx
+        finally:
+            self._writing.discard(task)
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
             async with engine.begin() as connection:
                 yield connection
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise DatabaseUnavailableError(
+                f"the catalogue {redact(self.url)} cannot be used at the moment, "
+                f"check that its database runs and has room: {_reason(error)}"
+            ) from error
         except DBAPIError as error:
-            reason = str(error.orig).strip().split("\n")[0]
-            raise DatabaseError(f"the catalogue {redact(self.url)} failed: {reason}") from error
+            raise DatabaseError(f"the catalogue {redact(self.url)} refused: {_reason(error)}") from error
 
     async def close(self) -> None:
         """Close all connections."""
         await self._reader.dispose()
         await self._writer.dispose()
+
+
+@asynccontextmanager
+async def _last_steps(tx: AsyncConnection) -> AsyncIterator[None]:
+    pooled, steps = tx.info, dict[Step, list[Any]]()
+    pooled[_LAST_STEPS] = steps
+    try:
+        yield
+        for step, items in steps.items():
+            await step(tx, items)
+    finally:
+        del pooled[_LAST_STEPS]
+
+
+def at_the_end(tx: AsyncConnection, step: Step, item: object) -> None:
+    """Have `step` called, once and last of all before `tx` is committed, with all items given for it."""
+    steps: dict[Step, list[Any]] = tx.info[_LAST_STEPS]
+    steps.setdefault(step, []).append(item)
 
 
 async def now(connection: AsyncConnection) -> datetime:
@@ -72,24 +120,40 @@ async def now(connection: AsyncConnection) -> datetime:
     return moment.astimezone(UTC)
 
 
+def _reason(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause).strip().split("\n")[0]
+
+
+def _engine(url: URL, **options: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's own options
+    def as_json(value: object) -> str:
+        return json.dumps(storable(value), ensure_ascii=False)
+
+    return create_async_engine(url, json_serializer=as_json, **options)
+
+
 def _sqlite_engine(url: URL, begin: str, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(
+    engine = _engine(
         url.set(drivername="sqlite+aiosqlite"),
         pool_size=pool_size,
         max_overflow=0,
         connect_args={"timeout": _BUSY_SECONDS},
     )
+    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"]
+    if begin == "BEGIN":
+        pragmas.append("query_only=ON")
 
     def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
         connection.isolation_level = None  # the driver must not begin transactions of its own
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    def on_begin(connection: Any) -> None:  # noqa: ANN401 - a sync Connection
-        connection.exec_driver_sql(begin)
-
     events.listen(engine.sync_engine, "connect", on_connect)
-    events.listen(engine.sync_engine, "begin", on_begin)
+    events.listen(engine.sync_engine, "begin", partial(_begin, begin))
     return engine
+
+
+def _begin(statement: str, connection: Any) -> None:  # noqa: ANN401 - a sync Connection
+    connection.exec_driver_sql(statement)

@@ -6,6 +6,7 @@ session).
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -64,12 +66,47 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """The value with U+FFFD for what PostgreSQL does not store and UTF-8 cannot say: NUL and lone surrogates.
+
+    They come from damaged caption files, hostile addresses and command lines in another encoding.
+    """
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case dict():
+            return {storable(key): storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [storable(item) for item in value]
+    return value
+
+
+class _Storable(TypeDecorator[str]):
+    """Text of any length that every database can keep."""
+
+    impl: type[TypeEngine[str]] = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else storable(str(value))
+
+
+class _Short(_Storable):
+    """The same up to a length: ids, kinds and states."""
+
+    impl = String
+    cache_ok = True
+
+
 _Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 _Big = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _ref(target: str, *, nullable: bool = False, index: bool = False, name: str | None = None) -> Column[Any]:
-    kind = String(16) if target == "interview" else _Big
+    kind = _Short(16) if target == "interview" else _Big
     return Column(name or f"{target}_id", kind, ForeignKey(f"{target}.id"), nullable=nullable, index=index)
 
 
@@ -99,9 +136,9 @@ person = _numbered(
 
 user = _numbered(
     "user",
-    Column("name", Text, nullable=False, unique=True),
-    Column("role", String(16), nullable=False),
-    Column("password_hash", Text, nullable=False),
+    Column("name", _Storable, nullable=False, unique=True),
+    Column("role", _Short(16), nullable=False),
+    Column("password_hash", _Storable, nullable=False),
     _when("created_at"),
     _when("deleted_at", nullable=True),
 )
@@ -120,8 +157,8 @@ audit = _numbered(
     "audit",
     _when("at"),
     _ref("user", nullable=True),
-    Column("action", Text, nullable=False),
-    Column("subject", Text, nullable=False),
+    Column("action", _Storable, nullable=False),
+    Column("subject", _Storable, nullable=False),
     Column("details", _Json, nullable=False),
 )
 
@@ -129,25 +166,25 @@ Index("ix_audit_action_at", audit.c.action, audit.c.at)
 
 recording = _numbered(
     "recording",
-    Column("origin", String(16), nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("origin", _Short(16), nullable=False),
+    Column("state", _Short(16), nullable=False),
     _when("started_at"),
     _when("ended_at", nullable=True),
     Column("duration_ticks", _Big, nullable=False),
     Column("has_video", Boolean, nullable=False),
-    Column("damage", Text, nullable=True),
+    Column("damage", _Storable, nullable=True),
     _when("deleted_at", nullable=True),
 )
 
 interview = Table(
     "interview",
     metadata,
-    Column("id", String(16), primary_key=True),
-    Column("slug", Text, nullable=False),
+    Column("id", _Short(16), primary_key=True),
+    Column("slug", _Storable, nullable=False),
     Column("titles", _Json, nullable=False),
     Column("descriptions", _Json, nullable=False),
     Column("languages", _Json, nullable=False),
-    Column("visibility", String(16), nullable=False),
+    Column("visibility", _Short(16), nullable=False),
     _when("held_at"),
     _ref("event", nullable=True, index=True),
     _ref("recording", nullable=True, index=True),
@@ -163,7 +200,7 @@ Index("ix_interview_visibility_held_at", interview.c.visibility, interview.c.hel
 interview_guest = Table(
     "interview_guest",
     metadata,
-    Column("interview_id", String(16), ForeignKey("interview.id"), primary_key=True),
+    Column("interview_id", _Short(16), ForeignKey("interview.id"), primary_key=True),
     Column("person_id", _Big, ForeignKey("person.id"), primary_key=True),
     Column("position", Integer, nullable=False),
 )
@@ -172,16 +209,16 @@ stream = _numbered(
     "stream",
     _ref("interview", index=True),
     _ref("recording", nullable=True, index=True),
-    Column("url", Text, nullable=False),
-    Column("state", String(16), nullable=False, index=True),
+    Column("url", _Storable, nullable=False),
+    Column("state", _Short(16), nullable=False, index=True),
     _when("starts_at"),
     _when("ends_at", nullable=True),
     Column("stop_requested", Boolean, nullable=False),
     Column("exact_host_allowed", Boolean, nullable=False),
-    Column("owner", Text, nullable=True),
+    Column("owner", _Storable, nullable=True),
     Column("epoch", _Big, nullable=False),
     _when("lease_until", nullable=True),
-    Column("last_error", Text, nullable=True),
+    Column("last_error", _Storable, nullable=True),
     _when("deleted_at", nullable=True),
 )
 
@@ -202,9 +239,9 @@ media_segment = _numbered(
     _ref("recording"),
     _ref("take"),
     Column("sequence", Integer, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("key", _Storable, nullable=False),
     Column("size_bytes", _Big, nullable=False),
-    Column("sha256", String(64), nullable=False),
+    Column("sha256", _Short(64), nullable=False),
     Column("start_ticks", _Big, nullable=False),
     Column("duration_ticks", _Big, nullable=False),
     Column("pts_ticks", _Big, nullable=False),
@@ -221,18 +258,18 @@ gap = _numbered(
     Column("at_ticks", _Big, nullable=False),
     _when("began_at"),
     _when("ended_at", nullable=True),
-    Column("reason", Text, nullable=False),
+    Column("reason", _Storable, nullable=False),
 )
 
 asset = _numbered(
     "asset",
     _ref("recording"),
-    Column("kind", String(16), nullable=False),
-    Column("key", Text, nullable=False),
+    Column("kind", _Short(16), nullable=False),
+    Column("key", _Storable, nullable=False),
     Column("size_bytes", _Big, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("media_type", Text, nullable=False),
-    Column("made_from", Text, nullable=False, comment="what it was made from: same source, same asset"),
+    Column("sha256", _Short(64), nullable=False),
+    Column("media_type", _Storable, nullable=False),
+    Column("made_from", _Storable, nullable=False, comment="what it was made from: same source, same asset"),
     _when("created_at"),
     UniqueConstraint("recording_id", "kind"),
 )
@@ -241,11 +278,11 @@ upload = _numbered(
     "upload",
     _ref("interview", nullable=True, index=True),
     _ref("user", nullable=True),
-    Column("file_name", Text, nullable=False),
+    Column("file_name", _Storable, nullable=False),
     Column("size_bytes", _Big, nullable=True),
     Column("offset_bytes", _Big, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("error", Text, nullable=True),
+    Column("state", _Short(16), nullable=False),
+    Column("error", _Storable, nullable=True),
     _when("created_at"),
     _when("updated_at"),
 )
@@ -253,7 +290,7 @@ upload = _numbered(
 speaker = _numbered(
     "speaker",
     _ref("recording"),
-    Column("label", Text, nullable=False),
+    Column("label", _Storable, nullable=False),
     _ref("person", nullable=True),
     UniqueConstraint("recording_id", "label"),
 )
@@ -261,19 +298,19 @@ speaker = _numbered(
 transcript = _numbered(
     "transcript",
     _ref("recording"),
-    Column("kind", String(16), nullable=False, comment="spoken, or translation"),
-    Column("lang", String(16), nullable=False, comment="of a translation; empty: as spoken"),
+    Column("kind", _Short(16), nullable=False, comment="spoken, or translation"),
+    Column("lang", _Short(16), nullable=False, comment="of a translation; empty: as spoken"),
     UniqueConstraint("recording_id", "kind", "lang"),
 )
 
 transcript_run = _numbered(
     "transcript_run",
     _ref("transcript", index=True),
-    Column("stage", String(16), nullable=False),
-    Column("engine", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("model_identity", Text, nullable=False),
-    Column("note", Text, nullable=False, comment="what readers must know of the model"),
+    Column("stage", _Short(16), nullable=False),
+    Column("engine", _Storable, nullable=False),
+    Column("model", _Storable, nullable=False),
+    Column("model_identity", _Storable, nullable=False),
+    Column("note", _Storable, nullable=False, comment="what readers must know of the model"),
     Column("settings", _Json, nullable=False),
     Column("covered_ms", _Big, nullable=False, comment="how far on the media clock it has got"),
     _when("started_at"),
@@ -285,11 +322,11 @@ def _line_columns() -> tuple[Column[Any], ...]:
     return (
         Column("start_ms", _Big, nullable=False),
         Column("end_ms", _Big, nullable=False),
-        Column("text", Text, nullable=False),
-        Column("lang", String(16), nullable=False),
+        Column("text", _Storable, nullable=False),
+        Column("lang", _Short(16), nullable=False),
         Column("words", _Json, nullable=False),
-        Column("speaker", Text, nullable=True),
-        Column("doubt", Text, nullable=True),
+        Column("speaker", _Storable, nullable=True),
+        Column("doubt", _Storable, nullable=True),
     )
 
 
@@ -314,7 +351,7 @@ revision = _numbered(
     "revision",
     _ref("transcript", index=True),
     _ref("user", nullable=True),
-    Column("kind", String(16), nullable=False),
+    Column("kind", _Short(16), nullable=False),
     Column("before", _Json, nullable=False),
     Column("after", _Json, nullable=False),
     _when("at"),
@@ -353,8 +390,8 @@ suggestion = _numbered(
 
 glossary_term = _numbered(
     "glossary_term",
-    Column("term", Text, nullable=False),
-    Column("lang", String(16), nullable=False),
+    Column("term", _Storable, nullable=False),
+    Column("lang", _Short(16), nullable=False),
     Column("means", _Json, nullable=False, comment="the same term in other languages"),
     _when("created_at"),
     _when("deleted_at", nullable=True),
@@ -362,22 +399,22 @@ glossary_term = _numbered(
 
 job = _numbered(
     "job",
-    Column("kind", String(32), nullable=False),
-    Column("key", Text, nullable=False),
+    Column("kind", _Short(32), nullable=False),
+    Column("key", _Storable, nullable=False),
     _ref("recording", nullable=True, index=True),
     Column("payload", _Json, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", _Short(16), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
     Column("epoch", _Big, nullable=False),
-    Column("owner", Text, nullable=True),
+    Column("owner", _Storable, nullable=True),
     _when("run_after"),
     _when("lease_until", nullable=True),
     Column("cancel_requested", Boolean, nullable=False),
     Column("progress", Float, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("last_error", Text, nullable=True),
+    Column("message", _Storable, nullable=False),
+    Column("last_error", _Storable, nullable=True),
     _when("created_at"),
     _when("updated_at"),
 )
@@ -388,7 +425,7 @@ Index("ix_job_claim", job.c.state, job.c.kind, job.c.priority, job.c.run_after)
 worker = Table(
     "worker",
     metadata,
-    Column("owner", Text, primary_key=True),
+    Column("owner", _Storable, primary_key=True),
     Column("kinds", _Json, nullable=False),
     _when("started_at"),
     _when("seen_at"),
@@ -396,14 +433,14 @@ worker = Table(
 
 outbox = _numbered(
     "outbox",
-    Column("subject", Text, nullable=False, comment="cue:ID or interview:ID"),
+    Column("subject", _Storable, nullable=False, comment="cue:ID or interview:ID"),
     _when("at"),
 )
 
 change = _numbered(
     "change",
     _when("at"),
-    Column("interview_id", String(16), nullable=True),
-    Column("kind", String(32), nullable=False),
+    Column("interview_id", _Short(16), nullable=True),
+    Column("kind", _Short(32), nullable=False),
     Column("payload", _Json, nullable=False),
 )

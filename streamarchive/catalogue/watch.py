@@ -7,7 +7,8 @@ PostgreSQL: LISTEN, with a NOTIFY in the transactions that have something to tel
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -17,7 +18,7 @@ import psycopg
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue.database import Database
+from streamarchive.catalogue.database import Database, at_the_end
 
 _CHANNEL = "streamarchive"
 _POLL_SECONDS = 0.15
@@ -46,7 +47,11 @@ def watch(database: Database) -> Watch:
 async def wake(tx: AsyncConnection) -> None:
     """Let every watch know once `tx` is committed (SQLite tells by itself)."""
     if tx.dialect.name != "sqlite":
-        await tx.execute(select(func.pg_notify(_CHANNEL, "")))
+        at_the_end(tx, _notify, None)
+
+
+async def _notify(tx: AsyncConnection, _items: Sequence[None]) -> None:
+    await tx.execute(select(func.pg_notify(_CHANNEL, "")))
 
 
 class _SqliteWatch:
@@ -105,8 +110,9 @@ class _PostgresWatch:
             await self._open()
             return True
         try:
-            async for _ in self._connection.notifies(timeout=seconds, stop_after=1):
-                return True
+            async with aclosing(self._connection.notifies(timeout=seconds, stop_after=1)) as notices:
+                async for _ in notices:
+                    return True
         except psycopg.Error:
             await self._shut()
             return True
@@ -114,8 +120,13 @@ class _PostgresWatch:
 
     async def _open(self) -> None:
         with suppress(psycopg.Error):
-            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
-            await self._connection.execute(f"LISTEN {_CHANNEL}")
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=10, keepalives_idle=30
+            )
+            try:
+                await self._connection.execute(f"LISTEN {_CHANNEL}")
+            except psycopg.Error:
+                await self._shut()
 
     async def _shut(self) -> None:
         if self._connection is not None:

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+
+import pytest
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import changes, tables
+from streamarchive.catalogue.database import Database, now
+from streamarchive.errors import DatabaseError, DatabaseUnavailableError
+from tests import factories, services
+from tests.waiting import until_async
+
+
+async def add_term(tx: AsyncConnection, term: str) -> None:
+    await tx.execute(
+        insert(tables.glossary_term).values(term=term, lang="en", means={}, created_at=await now(tx))
+    )
+
+
+async def terms(database: Database) -> list[str]:
+    table = tables.glossary_term
+    async with database.read() as connection:
+        return [row.term for row in await connection.execute(select(table.c.term).order_by(table.c.id))]
+
+
+async def test_what_raises_leaves_nothing(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.write() as tx:
+            await add_term(tx, "lidar")
+            await changes.publish(tx, "glossary", None)
+            raise ZeroDivisionError
+    assert await terms(database) == []
+    async with database.read() as connection:
+        assert await changes.newest_id(connection) == 0
+
+
+async def test_a_reader_sees_one_state_to_its_end(database: Database) -> None:
+    counting = select(func.count()).select_from(tables.glossary_term)
+    async with database.read() as connection:
+        before = (await connection.execute(counting)).scalar_one()
+        async with database.write() as tx:
+            await add_term(tx, "lidar")
+        assert (await connection.execute(counting)).scalar_one() == before
+    assert await terms(database) == ["lidar"]
+
+
+async def test_a_reader_can_change_nothing(database: Database) -> None:
+    with pytest.raises(DatabaseError, match="read-?only"):
+        async with database.read() as connection:
+            await add_term(connection, "lidar")
+    assert await terms(database) == []
+    with pytest.raises(KeyError):  # nor tell pages what did not happen
+        async with database.read() as connection:
+            await changes.publish(connection, "glossary", None)
+
+
+async def test_a_transaction_within_a_transaction_is_refused_at_once(database: Database) -> None:
+    async with database.write():
+        with pytest.raises(RuntimeError, match="pass that one on"):
+            async with database.write():
+                pass
+    async with database.write() as tx:
+        await add_term(tx, "lidar")
+    assert await terms(database) == ["lidar"]
+
+
+async def test_writers_of_one_process_wait_for_each_other(database: Database) -> None:
+    async def write(number: int) -> None:
+        async with database.write() as tx:
+            await add_term(tx, str(number))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(write(number) for number in range(40)))
+    assert sorted(map(int, await terms(database))) == list(range(40))
+
+
+async def test_a_cancelled_transaction_leaves_nothing_and_the_connection_usable(database: Database) -> None:
+    for number in range(20):
+        begun = asyncio.Event()
+
+        async def write(begun: asyncio.Event = begun, number: int = number) -> None:
+            async with database.write() as tx:
+                await add_term(tx, f"cancelled {number}")
+                begun.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(write())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(5), database.write() as tx:
+            await add_term(tx, f"kept {number}")
+    assert await terms(database) == [f"kept {number}" for number in range(20)]
+
+
+async def test_cancelling_at_any_moment_leaves_all_or_nothing(database: Database) -> None:
+    """At every await of the transaction: taking the connection, beginning, executing, committing."""
+    attempts = 60
+
+    async def write(number: int) -> None:
+        async with database.write() as tx:
+            await add_term(tx, f"{number} a")
+            await add_term(tx, f"{number} b")
+
+    acknowledged = set[int]()
+    for number in range(attempts):
+        task = asyncio.create_task(write(number))
+        for _ in range(random.choice([5, 25, 400]) * number // attempts):
+            await asyncio.sleep(0)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            continue
+        acknowledged.add(number)
+    async with asyncio.timeout(5), database.write() as tx:
+        await add_term(tx, "still works")
+    found = await terms(database)
+    for number in range(attempts):
+        pair = [f"{number} a" in found, f"{number} b" in found]
+        assert pair in ([True, True], [False, False])
+        assert number not in acknowledged or pair[0]
+    assert found[-1] == "still works"
+
+
+async def test_cancelled_readers_give_their_connections_back(database: Database) -> None:
+    async def read() -> None:
+        async with database.read() as connection:
+            await connection.execute(select(func.count()).select_from(tables.glossary_term))
+            await asyncio.Event().wait()
+
+    for _ in range(30):
+        task = asyncio.create_task(read())
+        for _ in range(random.randrange(25)):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    async with asyncio.timeout(5):
+        assert await terms(database) == []
+
+
+async def test_closing_leaves_no_thread_behind(catalogue_url: str) -> None:
+    before = threading.active_count()
+    opened = Database(catalogue_url)
+    for _ in range(3):
+        await asyncio.gather(*(terms(opened) for _ in range(6)))
+        task = asyncio.create_task(factories.interview(opened))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    await opened.close()
+
+    async def ended() -> bool:
+        return threading.active_count() <= before
+
+    await until_async(ended, "the connections' threads to end")
+
+
+async def test_a_catalogue_that_is_away_is_worth_a_retry_and_keeps_its_password(tmp_path: object) -> None:
+    url = f"postgresql://user:secret@127.0.0.1:{services.free_port()}/name"
+    opened = Database(url)
+    with pytest.raises(DatabaseUnavailableError) as caught:
+        async with opened.read():
+            pass
+    assert caught.value.retryable
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    await opened.close()
+
+
+async def test_a_statement_that_is_wrong_is_not_worth_a_retry(database: Database) -> None:
+    with pytest.raises(DatabaseError) as caught:
+        async with database.write() as tx:
+            await add_term(tx, "lidar")
+            await tx.execute(text("INSERT INTO take (id, recording_id) VALUES (1, 1)"))
+    assert not caught.value.retryable
+    assert await terms(database) == []
+
+
+@pytest.mark.parametrize("hostile", ["a\x00b", "\ud800", "a\udcffb", "\U0001f600 访谈 ' \" \\u0000 %s :name"])
+async def test_any_text_is_stored_and_read_again(database: Database, hostile: str) -> None:
+    """Damaged captions and command lines of other encodings bring what databases or UTF-8 cannot say."""
+    async with database.write() as tx:
+        await add_term(tx, hostile)
+        await changes.publish(tx, "glossary", None, {"text": [hostile, {hostile: 1}]})
+    async with database.read() as connection:
+        [change] = await changes.after(connection, 0)
+    [term] = await terms(database)
+    assert change.payload == {"text": [term, {term: 1}]}
+    clean = not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in hostile)
+    assert (term == hostile) is clean
+    assert len(term.encode()) >= len(hostile)
