@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, tables
 from streamarchive.catalogue.database import Database, now
-from streamarchive.errors import FencedError, NotFoundError
+from streamarchive.errors import ConflictError, FencedError, NotFoundError
 from streamarchive.models import Job, JobId, JobState, RecordingId
 
 _t = tables.job
@@ -64,12 +64,13 @@ async def enqueue(
         .on_conflict_do_nothing()
         .returning(_t.c.id)
     )
-    made = (await tx.execute(statement)).scalar_one_or_none()
-    if made is None:
-        existing = select(_t.c.id).where(_t.c.kind == kind, _t.c.key == key, _t.c.state.in_(_OPEN))
-        made = (await tx.execute(existing)).scalar_one()
+    found = None
+    while found is None:  # one that is open when we insert may be done when we look
+        found = (await tx.execute(statement)).scalar_one_or_none()
+        if found is None:
+            found = (await tx.execute(_open_job(kind, key))).scalar_one_or_none()
     await _announce(tx, recording_id)
-    return JobId(made)
+    return JobId(found)
 
 
 async def claim(
@@ -78,48 +79,39 @@ async def claim(
     """Take the most urgent job that may run now, of these kinds and of a priority below `below`."""
     async with database.write() as tx:
         moment = await now(tx)
-        await _park_deadly(tx, moment)
-        ready = or_(
-            (_t.c.state == JobState.QUEUED) & (_t.c.run_after <= moment),
-            (_t.c.state == JobState.RUNNING) & (_t.c.lease_until < moment),
-        )
-        pick = (
-            select(_t.c.id)
-            .where(ready, _t.c.kind.in_(kinds), _t.c.priority < below)
-            .order_by(_t.c.priority, _t.c.run_after, _t.c.id)
-            .limit(1)
-        )
-        if tx.dialect.name != "sqlite":
-            pick = pick.with_for_update(skip_locked=True)
-        job_id = (await tx.execute(pick)).scalar_one_or_none()
-        if job_id is None:
-            return None
-        row = (
-            await tx.execute(
-                update(_t)
-                .where(_t.c.id == job_id)
-                .values(
-                    state=JobState.RUNNING,
-                    owner=owner,
-                    epoch=_t.c.epoch + 1,
-                    attempt=_t.c.attempt + 1,
-                    lease_until=moment + lease,
-                    updated_at=moment,
+        while (job := await _most_urgent(tx, kinds, below, moment)) is not None:
+            if job.cancel_requested:
+                await _set(tx, job, {"state": JobState.CANCELLED})
+            elif job.state is JobState.RUNNING and job.attempt >= job.max_attempts:
+                # What ended its worker must not end one worker after the other.
+                await _set(tx, job, {"state": JobState.PARKED, "last_error": "its worker ended without a word"})
+            else:
+                return await _set(
+                    tx,
+                    job,
+                    {
+                        "state": JobState.RUNNING,
+                        "owner": owner,
+                        "epoch": job.epoch + 1,
+                        "attempt": job.attempt + 1,
+                        "lease_until": moment + lease,
+                    },
                 )
-                .returning(_t)
-            )
-        ).one()
-        await _announce(tx, row.recording_id)
-    return _job(row)
+    return None
 
 
-async def _park_deadly(tx: AsyncConnection, moment: datetime) -> None:
-    """A job whose last attempt ended with its worker must not kill one worker after the other."""
-    await tx.execute(
-        update(_t)
-        .where(_t.c.state == JobState.RUNNING, _t.c.lease_until < moment, _t.c.attempt >= _t.c.max_attempts)
-        .values(state=JobState.PARKED, last_error="its worker ended without a word", updated_at=moment)
+async def _most_urgent(tx: AsyncConnection, kinds: Sequence[str], below: int, moment: datetime) -> Job | None:
+    """What waits and may run, or ran and has lost its worker; nobody else gets it before `tx` ends."""
+    ready = or_(
+        (_t.c.state == JobState.QUEUED) & (_t.c.run_after <= moment),
+        (_t.c.state == JobState.RUNNING) & (_t.c.lease_until < moment),
     )
+    pick = select(_t).where(ready, _t.c.kind.in_(kinds), _t.c.priority < below)
+    pick = pick.order_by(_t.c.priority, _t.c.run_after, _t.c.id).limit(1)
+    if tx.dialect.name != "sqlite":
+        pick = pick.with_for_update(skip_locked=True)
+    row = (await tx.execute(pick)).one_or_none()
+    return _job(row) if row else None
 
 
 async def heartbeat(
@@ -144,6 +136,18 @@ async def heartbeat(
     return bool(row.cancel_requested)
 
 
+async def require_held(tx: AsyncConnection, job: Job) -> None:
+    """Raise `FencedError` if another worker has the job by now; nobody can claim it before `tx` ends.
+
+    For what a handler writes on its way, before `finish`.
+    """
+    statement = select(_t.c.id).where(_held(job))
+    if tx.dialect.name != "sqlite":
+        statement = statement.with_for_update(key_share=True)
+    if (await tx.execute(statement)).first() is None:
+        raise _fenced(job)
+
+
 async def finish(tx: AsyncConnection, job: Job) -> None:
     """Done, in the transaction that writes the result. Raises `FencedError`: then the result must not be."""
     await _update_held(tx, job, {"state": JobState.DONE, "progress": 1.0, "last_error": None})
@@ -153,20 +157,28 @@ async def finish(tx: AsyncConnection, job: Job) -> None:
 async def fail(database: Database, job: Job, error: str, *, retryable: bool = True) -> JobState:
     """Try again later, ever later, or park it for a person; the state that it has now."""
     again = retryable and job.attempt < job.max_attempts
-    state = JobState.QUEUED if again else JobState.PARKED
     pause = min(2.0**job.attempt, 600.0) * random.uniform(0.75, 1.25)  # noqa: S311 - only spreads the load
     async with database.write() as tx:
-        run_after = await now(tx) + timedelta(seconds=pause)
-        await _update_held(tx, job, {"state": state, "run_after": run_after, "last_error": error})
+        values = {
+            "state": _unless_cancelled(JobState.QUEUED if again else JobState.PARKED),
+            "run_after": await now(tx) + timedelta(seconds=pause),
+            "last_error": error,
+        }
+        row = await _update_held(tx, job, values)
         await _announce(tx, job.recording_id)
-    return state
+    return JobState(row.state)
 
 
 async def release(database: Database, job: Job) -> None:
     """Give it back undone, because this process is stopping; the attempt does not count."""
     async with database.write() as tx:
-        await _update_held(tx, job, {"state": JobState.QUEUED, "attempt": max(job.attempt - 1, 0)})
+        state = _unless_cancelled(JobState.QUEUED)
+        await _update_held(tx, job, {"state": state, "attempt": max(job.attempt - 1, 0)})
         await _announce(tx, job.recording_id)
+
+
+def _unless_cancelled(state: JobState) -> ColumnElement[str]:
+    return case((_t.c.cancel_requested, literal(JobState.CANCELLED)), else_=literal(state))
 
 
 async def cancelled(database: Database, job: Job) -> None:
@@ -178,39 +190,40 @@ async def cancelled(database: Database, job: Job) -> None:
 
 async def cancel(tx: AsyncConnection, job_id: JobId) -> None:
     """Never mind this job: at once if it waits, as soon as its worker notices if it runs."""
-    job = await get(tx, job_id)
+    job = await _locked(tx, job_id)
     if job.state is JobState.RUNNING:
-        values: dict[str, Any] = {"cancel_requested": True}
+        await _set(tx, job, {"cancel_requested": True})
     elif job.state in _OPEN:
-        values = {"state": JobState.CANCELLED}
-    else:
-        return
-    await tx.execute(update(_t).where(_t.c.id == job_id).values(updated_at=await now(tx), **values))
-    await _announce(tx, job.recording_id)
+        await _set(tx, job, {"state": JobState.CANCELLED})
 
 
 async def retry(tx: AsyncConnection, job_id: JobId) -> None:
-    """Let a parked or cancelled job, or one that waits for its next attempt, run now with fresh attempts."""
-    job = await get(tx, job_id)
+    """Let a parked or cancelled job, or one that waits for its next attempt, run now with fresh attempts.
+
+    Raises `ConflictError` if the same has been asked for anew since it was cancelled.
+    """
+    job = await _locked(tx, job_id)
     if job.state in (JobState.RUNNING, JobState.DONE):
         return
-    await tx.execute(
-        update(_t)
-        .where(_t.c.id == job_id)
-        .values(
-            state=JobState.QUEUED,
-            attempt=0,
-            run_after=await now(tx),
-            cancel_requested=False,
-            updated_at=await now(tx),
-        )
-    )
-    await _announce(tx, job.recording_id)
+    twin = _open_job(job.kind, job.key).where(_t.c.id != job.id)
+    if (await tx.execute(twin)).first() is not None:
+        raise ConflictError(f"job {job.id} ({job.kind}) has been asked for anew; that one is under way already")
+    values = {"state": JobState.QUEUED, "attempt": 0, "run_after": await now(tx), "cancel_requested": False}
+    await _set(tx, job, values)
 
 
 async def get(connection: AsyncConnection, job_id: JobId) -> Job:
     """Raises `NotFoundError`."""
-    row = (await connection.execute(select(_t).where(_t.c.id == job_id))).one_or_none()
+    return await _one(connection, job_id, select(_t))
+
+
+async def _locked(tx: AsyncConnection, job_id: JobId) -> Job:
+    """The job as it stays until `tx` changes it."""
+    return await _one(tx, job_id, select(_t) if tx.dialect.name == "sqlite" else select(_t).with_for_update())
+
+
+async def _one(connection: AsyncConnection, job_id: JobId, statement: Select[Any]) -> Job:
+    row = (await connection.execute(statement.where(_t.c.id == job_id))).one_or_none()
     if row is None:
         raise NotFoundError(f"there is no job {job_id}")
     return _job(row)
@@ -222,30 +235,55 @@ async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -
     return list({row.kind: _job(row) for row in rows}.values())
 
 
-async def next_run(connection: AsyncConnection, kinds: Sequence[str]) -> datetime | None:
-    """When the next waiting or abandoned job of these kinds may be claimed; None if there is none."""
+async def seconds_to_next(connection: AsyncConnection, kinds: Sequence[str], *, below: int = 100) -> float | None:
+    """How long until a waiting or abandoned job of these kinds may be claimed, 0 if now; None if there is none.
+
+    By the database's clock: a worker's own may be wrong.
+    """
     due: list[datetime] = []
     for state, column in ((JobState.QUEUED, _t.c.run_after), (JobState.RUNNING, _t.c.lease_until)):
-        statement = select(column).where(_t.c.state == state, _t.c.kind.in_(kinds))
-        found = (await connection.execute(statement.order_by(column).limit(1))).scalar_one_or_none()
+        first = select(func.min(column)).where(_t.c.state == state, _t.c.kind.in_(kinds), _t.c.priority < below)
+        found = (await connection.execute(first)).scalar_one_or_none()
         due += [found] if found else []
-    return min(due, default=None)
+    if not due:
+        return None
+    return max(0.0, (min(due) - await now(connection)).total_seconds())
+
+
+def _open_job(kind: str, key: str) -> Select[Any]:
+    return select(_t.c.id).where(_t.c.kind == kind, _t.c.key == key, _t.c.state.in_(_OPEN))
+
+
+def _held(job: Job) -> ColumnElement[bool]:
+    return (_t.c.id == job.id) & (_t.c.epoch == job.epoch) & (_t.c.state == JobState.RUNNING)
+
+
+def _fenced(job: Job) -> FencedError:
+    return FencedError(f"job {job.id} ({job.kind}) belongs to another worker now")
 
 
 async def _update_held(tx: AsyncConnection, job: Job, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a row
-    held: ColumnElement[bool] = (_t.c.id == job.id) & (_t.c.epoch == job.epoch) & (_t.c.state == JobState.RUNNING)
-    statement = update(_t).where(held).values({"updated_at": await now(tx), **values}).returning(_t)
+    statement = update(_t).where(_held(job)).values({"updated_at": await now(tx), **values}).returning(_t)
     row = (await tx.execute(statement)).one_or_none()
     if row is None:
-        raise FencedError(f"job {job.id} ({job.kind}) belongs to another worker now")
+        raise _fenced(job)
     return row
 
 
+async def _set(tx: AsyncConnection, job: Job, values: Mapping[str, Any]) -> Job:
+    """Change a job that `tx` has locked."""
+    statement = update(_t).where(_t.c.id == job.id).values({"updated_at": await now(tx), **values})
+    row = (await tx.execute(statement.returning(_t))).one()
+    await _announce(tx, job.recording_id)
+    return _job(row)
+
+
 async def _announce(tx: AsyncConnection, recording_id: RecordingId | None) -> None:
-    found = await interviews.of_recording(tx, recording_id) if recording_id is not None else []
-    for interview in found:
-        await changes.publish(tx, "job", interview.id)
-    if not found:
+    """Tell the pages of the interviews concerned, or all that show jobs if it concerns none."""
+    concerned = await interviews.ids_of_recording(tx, recording_id) if recording_id is not None else []
+    for interview_id in concerned:
+        await changes.publish(tx, "job", interview_id)
+    if not concerned:
         await changes.publish(tx, "job", None)
 
 

@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streamarchive import jobs
 from streamarchive.catalogue import workers as registry
 from streamarchive.catalogue.watch import watch
-from streamarchive.errors import FencedError, StreamArchiveError
+from streamarchive.errors import DatabaseError, FencedError, StreamArchiveError
 from streamarchive.models import Job
 from streamarchive.services import Services
 
@@ -56,7 +55,8 @@ class JobRun:
         beat = time.monotonic()
         while True:
             await asyncio.sleep(1.0)
-            if self._progress is None and time.monotonic() - beat < _HEARTBEAT_SECONDS:
+            quiet = self._progress is None and time.monotonic() - beat < _HEARTBEAT_SECONDS
+            if quiet or self.finished:
                 continue
             progress, message, self._progress, self._message = self._progress, self._message, None, None
             try:
@@ -65,6 +65,11 @@ class JobRun:
                 )
             except FencedError:
                 return "fenced"
+            except DatabaseError as error:
+                logger.warning("%s %s: no heartbeat: %s", self.job.kind, self.job.key, error)
+                if time.monotonic() - beat > jobs.LEASE.total_seconds():
+                    return "fenced"
+                continue
             beat = time.monotonic()
             if cancel:
                 return "cancelled"
@@ -145,47 +150,57 @@ async def serve_jobs(
     below: Callable[[], int] = lambda: 100,
 ) -> None:
     """Do jobs of these kinds, one at a time, most urgent first, until `stop` is set."""
-    database, kinds = services.database, tuple(handlers)
+    database, kinds, owner = services.database, tuple(handlers), owner_name("+".join(handlers))
     async with watch(database) as changed:
         while not stop.is_set():
+            urgent = below()
             async with database.read() as connection:
-                due = await jobs.next_run(connection, kinds)
-            wait = (due - datetime.now(UTC)).total_seconds() if due else _IDLE_SECONDS
+                wait = await jobs.seconds_to_next(connection, kinds, below=urgent)
             job = None
-            if wait <= 0:
-                job = await jobs.claim(database, kinds, owner_name("worker"), below=below())
+            if wait == 0:
+                job = await jobs.claim(database, kinds, owner, below=urgent)
             if job is not None:
                 await run_job(services, handlers[job.kind], job, stop)
             else:
-                await until(stop, changed.wait(min(max(wait, 0.2), _IDLE_SECONDS)))
+                pause_seconds = _IDLE_SECONDS if wait is None else min(max(wait, 0.2), _IDLE_SECONDS)
+                await until(stop, changed.wait(pause_seconds))
 
 
 async def run_job(services: Services, handler: Handler, job: Job, stop: asyncio.Event) -> None:
     """Run one claimed job to its end, whichever that is."""
-    database, current = services.database, JobRun(services, job)
+    current = JobRun(services, job)
     work = asyncio.ensure_future(handler(current))
     keep = asyncio.ensure_future(current.keep())
     stopping = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({work, keep, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            work.cancel()
-            await asyncio.wait({work})
-        why = keep.result() if keep.done() and not keep.cancelled() else ""
     finally:
-        keep.cancel()
-        stopping.cancel()
+        tasks = {work, keep, stopping}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    why = "" if keep.cancelled() else keep.result()
+    if not why and stop.is_set():
+        why = "stopping"
     with suppress(FencedError):
-        if work.cancelled():
-            if why == "cancelled":
-                await jobs.cancelled(database, job)
-            elif why != "fenced":
-                await jobs.release(database, job)
-        elif (error := work.exception()) is not None:
-            await _failed(services, job, error)
-        elif not current.finished:
-            async with database.write() as tx:
-                await jobs.finish(tx, job)
+        await _settle(current, work, why)
+
+
+async def _settle(current: JobRun, work: asyncio.Future[None], why: str) -> None:
+    """Write down how the work ended. `why` it was told to stop, if it was."""
+    services, job = current.services, current.job
+    error = RuntimeError("its handler cancelled itself") if work.cancelled() else work.exception()
+    if why == "fenced":
+        logger.warning("%s %s: another worker has it now", job.kind, job.key)
+    elif work.cancelled() and why == "cancelled":
+        await jobs.cancelled(services.database, job)
+    elif work.cancelled() and why == "stopping":
+        await jobs.release(services.database, job)
+    elif error is not None:
+        await _failed(services, job, error)
+    elif not current.finished:
+        async with services.database.write() as tx:
+            await jobs.finish(tx, job)
 
 
 async def _failed(services: Services, job: Job, error: BaseException) -> None:
