@@ -199,6 +199,12 @@ async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -
     return await _load(connection, select(_t).where(_t.c.recording_id == recording_id))
 
 
+async def ids_of_recording(connection: AsyncConnection, recording_id: RecordingId) -> list[InterviewId]:
+    """Their ids alone: whom a change of this recording concerns."""
+    rows = await connection.execute(select(_t.c.id).where(_t.c.recording_id == recording_id).order_by(_t.c.id))
+    return [row.id for row in rows]
+
+
 async def all_ids(connection: AsyncConnection) -> list[InterviewId]:
     """Every interview there is, for rebuilding the index."""
     return [row.id for row in await connection.execute(select(_t.c.id).order_by(_t.c.id))]
@@ -227,9 +233,10 @@ def _listed(role: Role) -> ColumnElement[bool]:
     return _t.c.visibility != Visibility.TRASHED
 
 
-async def version(connection: AsyncConnection, interview_id: InterviewId) -> int:
-    """The version of its document."""
-    return int((await connection.execute(select(_t.c.version).where(_t.c.id == interview_id))).scalar_one())
+async def versions(connection: AsyncConnection, ids: Collection[InterviewId]) -> dict[InterviewId, int]:
+    """The versions of their documents."""
+    rows = await connection.execute(select(_t.c.id, _t.c.version).where(_t.c.id.in_(ids)))
+    return {row.id: row.version for row in rows}
 
 
 def slugify(titles: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Text, cast, delete, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import tables
@@ -40,12 +40,13 @@ async def put_interview(tx: AsyncConnection, interview_id: InterviewId) -> None:
 
 async def put_recording(tx: AsyncConnection, recording_id: RecordingId) -> None:
     """All cues of this recording have to be looked at again (it changed hands, or its cut moved)."""
-    cue, transcript = tables.cue, tables.transcript
-    rows = await tx.execute(select(cue.c.id).join(transcript).where(transcript.c.recording_id == recording_id))
-    ids = [row.id for row in rows]
-    if ids:
-        await tx.execute(cue.update().where(cue.c.id.in_(ids)).values(version=cue.c.version + 1))
-        await put_cues(tx, ids)
+    cue, transcript, table = tables.cue, tables.transcript, tables.outbox
+    transcripts = select(transcript.c.id).where(transcript.c.recording_id == recording_id)
+    touched = cue.c.transcript_id.in_(transcripts)
+    await tx.execute(cue.update().where(touched).values(version=cue.c.version + 1))
+    subjects = select(literal("cue:") + cast(cue.c.id, Text), literal(await now(tx), table.c.at.type))
+    await tx.execute(insert(table).from_select(["subject", "at"], subjects.where(touched)))
+    await wake(tx)
 
 
 async def _put(tx: AsyncConnection, subjects: Sequence[str]) -> None:

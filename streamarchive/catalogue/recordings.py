@@ -222,8 +222,8 @@ async def put_asset(
             created_at=await now(tx),
         )
     )
-    for interview in await interviews.of_recording(tx, recording_id):
-        await changes.publish(tx, "asset", interview.id, {"kind": kind})
+    for interview_id in await interviews.ids_of_recording(tx, recording_id):
+        await changes.publish(tx, "asset", interview_id, {"kind": kind})
     return row.key if row is not None and row.key != stored.key else None
 
 

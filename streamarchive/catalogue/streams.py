@@ -127,7 +127,8 @@ async def require_epoch(tx: AsyncConnection, stream_id: StreamId, epoch: int) ->
     """The stream, if this epoch still owns it; nobody can claim it before `tx` ends. Raises `FencedError`."""
     statement = select(_t).where(_t.c.id == stream_id, _t.c.epoch == epoch)
     if tx.dialect.name != "sqlite":
-        statement = statement.with_for_update(read=True)
+        # The lock that an update of the row takes: a weaker one, raised later, is what deadlocks are made of.
+        statement = statement.with_for_update(key_share=True)
     row = (await tx.execute(statement)).one_or_none()
     if row is None:
         raise FencedError(f"stream {stream_id} is recorded by another process now")

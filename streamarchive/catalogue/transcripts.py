@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, outbox, tables
@@ -52,14 +53,21 @@ class Run:
 async def ensure(tx: AsyncConnection, recording_id: RecordingId) -> TranscriptId:
     """The recording's transcript as spoken; made when there is none."""
     table = tables.transcript
-    statement = select(table.c.id).where(
-        table.c.recording_id == recording_id, table.c.kind == "spoken", table.c.lang == ""
-    )
-    found = (await tx.execute(statement)).scalar_one_or_none()
-    if found is None:
-        made = insert(table).values(recording_id=recording_id, kind="spoken", lang="").returning(table.c.id)
-        found = (await tx.execute(made)).scalar_one()
-    return TranscriptId(found)
+    make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    values = {"recording_id": recording_id, "kind": "spoken", "lang": ""}
+    await tx.execute(make(table).values(**values).on_conflict_do_nothing())
+    statement = select(table.c.id).where(*(table.c[name] == value for name, value in values.items()))
+    return TranscriptId((await tx.execute(statement)).scalar_one())
+
+
+async def hold(tx: AsyncConnection, transcript_id: TranscriptId) -> None:
+    """Be the only one to change the lines of this transcript until `tx` ends.
+
+    Who decides by the lines as they are (a pass that replaces them, an edit) calls it before reading them.
+    """
+    if tx.dialect.name != "sqlite":
+        table = tables.transcript
+        await tx.execute(select(table.c.id).where(table.c.id == transcript_id).with_for_update(key_share=True))
 
 
 async def begin_run(
@@ -137,6 +145,7 @@ async def append(tx: AsyncConnection, run: Run, drafts: Sequence[CueDraft], cove
         update(tables.transcript_run).where(tables.transcript_run.c.id == run.id).values(covered_ms=covered_ms)
     )
     if run.stage is RunStage.LIVE:
+        await hold(tx, run.transcript_id)
         cues = await _insert_cues(tx, run, drafts)
         await _announce(tx, run.recording_id, added=cues)
 
@@ -146,6 +155,7 @@ async def adopt(tx: AsyncConnection, run: Run) -> None:
 
     A cue that is the same in both keeps its id.
     """
+    await hold(tx, run.transcript_id)
     table = tables.run_line
     rows = await tx.execute(select(table).where(table.c.run_id == run.id).order_by(table.c.start_ms, table.c.id))
     drafts = [_draft(row) for row in rows]
@@ -267,8 +277,8 @@ async def _announce(
     if not (added or removed or whole):
         return
     payload = {"whole": True} if whole else {"added": [c.id for c in added], "removed": [c.id for c in removed]}
-    for interview in await interviews.of_recording(tx, recording_id):
-        await changes.publish(tx, "cues", interview.id, payload)
+    for interview_id in await interviews.ids_of_recording(tx, recording_id):
+        await changes.publish(tx, "cues", interview_id, payload)
 
 
 def _select_cues() -> Select[Any]:

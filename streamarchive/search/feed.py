@@ -20,9 +20,8 @@ async def operations(connection: AsyncConnection, batch: Batch) -> list[Operatio
     """What the index has to do so that it knows these subjects as they are now."""
     found: list[Operation] = []
     known = await interviews.by_ids(connection, batch.interview_ids)
-    for interview in known.values():
-        version = await interviews.version(connection, interview.id)
-        found.append(interview_document(interview, version))
+    documents = await interviews.versions(connection, batch.interview_ids)
+    found += [interview_document(interview, documents[interview.id]) for interview in known.values()]
     current = await transcripts.by_ids(connection, batch.cue_ids)
     versions = await transcripts.versions(connection, batch.cue_ids)
     shown = _Showings(connection)
