@@ -49,7 +49,7 @@ async def test_a_reader_sees_one_state_to_its_end(database: Database) -> None:
 
 
 async def test_a_reader_can_change_nothing(database: Database) -> None:
-    with pytest.raises(DatabaseError, match="read-?only"):
+    with pytest.raises(DatabaseError, match=r"read-?only"):
         async with database.read() as connection:
             await add_term(connection, "lidar")
     assert await terms(database) == []
