@@ -67,6 +67,18 @@ async def of_recording(connection: AsyncConnection, recording_id: int) -> Stream
     return _stream(row) if row else None
 
 
+async def like(connection: AsyncConnection, pattern: str) -> list[Stream]:
+    """The streams whose address matches an SQL pattern, newest first."""
+    statement = select(_t).where(_t.c.url.like(pattern), _t.c.deleted_at.is_(None))
+    return [_stream(row) for row in await connection.execute(statement.order_by(_t.c.id.desc()))]
+
+
+async def move(tx: AsyncConnection, stream_id: StreamId, url: str) -> None:
+    """The same source can be reached at another address now."""
+    await tx.execute(update(_t).where(_t.c.id == stream_id).values(url=url))
+    await wake(tx)
+
+
 async def due(connection: AsyncConnection) -> list[Stream]:
     """Streams that somebody should be recording now and nobody is, longest waiting first."""
     moment = await now(connection)

@@ -72,6 +72,9 @@ def _add_services(add: _Add) -> None:
     work.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     demo = add("demo", "demo:demo", "an archive with a synthesised interview on air")
     _add_listening(demo)
+    demo.add_argument(
+        "--minutes", type=_positive, default=10, help="length of a broadcast before it becomes a recording"
+    )
 
 
 def _add_listening(parser: argparse.ArgumentParser) -> None:

@@ -239,9 +239,10 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=8090)
     parser.add_argument("--minutes", type=float, default=LENGTH / timedelta(minutes=1))
+    parser.add_argument("--log-level", default="info")
     parser.add_argument("--leashed", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(name)s %(message)s")
     try:
         asyncio.run(
             serve(
