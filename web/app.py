@@ -6,11 +6,12 @@ from aiohttp import web
 
 from streamarchive.services import Services
 
+from .demo import add_desk
 from .events import Hub
 from .keys import HUB, RENDERER, SERVICES
 from .middleware import add_headers, explain_errors, identify, refuse_foreign_forms
 from .render import Renderer
-from .routes import add_routes
+from .routes import DEMO_ROUTES, add_routes
 
 
 def create_app(services: Services) -> web.Application:
@@ -22,6 +23,9 @@ def create_app(services: Services) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_close_pages)
     add_routes(app)
+    if services.settings.demo_control:
+        add_desk(app, services.settings.demo_control, services.database)
+        add_routes(app, DEMO_ROUTES)
     return app
 
 

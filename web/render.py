@@ -11,6 +11,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from . import wording
+from .demo import DESK
 from .keys import VISIT
 from .languages import Language, load_languages
 from .static_files import StaticFiles
@@ -64,6 +65,7 @@ class Renderer:
         """A page for this visitor; 304 if their browser has it already."""
         visit = request[VISIT]
         shared = {"here": request.path_qs, "path": request.path, "query_text": "", "asker": visit.asker}
+        shared["demo"] = request.app[DESK].strip if DESK in request.app else None
         text = self.text(visit.language, template, {**shared, **context})
         tag = hashlib.sha256(text.encode()).hexdigest()[:20]
         headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Cookie"}

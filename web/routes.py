@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from streamarchive.models import Role
 from . import auth, media
 from .api import archive
 from .keys import VISIT
-from .pages import account, events, health, home, interview, language, search, static
+from .pages import account, demo, events, health, home, interview, language, search, static
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -55,10 +55,19 @@ ROUTES = (
     Route("GET", "/readyz", health.ready),
 )
 
+DEMO_ROUTES = (
+    Route("GET", "/demo/say", demo.form),
+    Route("POST", "/demo/say", demo.say),
+    Route("POST", "/demo/kill-recorder", demo.kill_recorder),
+    Route("POST", "/demo/end-broadcast", demo.end_broadcast),
+    Route("GET", "/demo/status.json", demo.status),
+)
+"""Only where `streamarchive demo` serves the site."""
 
-def add_routes(app: web.Application) -> None:
+
+def add_routes(app: web.Application, routes: Sequence[Route] = ROUTES) -> None:
     """Put the table into the application, each handler behind its role."""
-    for route in ROUTES:
+    for route in routes:
         handler = _guarded(route)
         if route.method == "GET":
             app.router.add_get(route.path, handler, allow_head=True)
