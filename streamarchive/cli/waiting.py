@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from streamarchive import jobs
 from streamarchive.catalogue import interviews, outbox, streams
@@ -21,28 +21,32 @@ _LOOK_SECONDS = 1.0
 
 @asynccontextmanager
 async def workers_for(services: Services, kinds: tuple[str, ...]) -> AsyncIterator[None]:
-    """See to it that somebody does these kinds of work: the workers that are there, else our own meanwhile."""
-    stop, started = asyncio.Event(), []
+    """See to it that somebody does these kinds of work: the workers that are there, else our own meanwhile.
 
-    async def keep() -> None:
-        missing = kinds
-        while missing and not stop.is_set():
-            async with services.database.read() as connection:
-                there = {kind for process in await registry.alive(connection) for kind in process.kinds}
-            missing = tuple(kind for kind in kinds if kind not in there)
-            if missing:
-                started.append(asyncio.create_task(runner.run_workers(services, missing, stop)))
-                return
-            await runner.pause(stop, _LOOK_SECONDS * 5)
-
-    keeper = asyncio.create_task(keep())
+    Workers of our own that fail end the block with their error.
+    """
+    stop = asyncio.Event()
     try:
-        yield
-    finally:
-        stop.set()
-        for task in (keeper, *started):
-            with suppress(asyncio.CancelledError):
-                await task
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_fill_in(services, kinds, stop))
+            try:
+                yield
+            finally:
+                stop.set()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _fill_in(services: Services, kinds: tuple[str, ...], stop: asyncio.Event) -> None:
+    """Do whatever nobody else does, from the moment nobody does."""
+    while not stop.is_set():
+        async with services.database.read() as connection:
+            there = {kind for process in await registry.alive(connection) for kind in process.kinds}
+        missing = tuple(kind for kind in kinds if kind not in there)
+        if missing:
+            await runner.run_workers(services, missing, stop)
+            return
+        await runner.pause(stop, registry.FRESH.total_seconds())
 
 
 async def until_recorded(services: Services, interview_id: InterviewId, show: Progress) -> None:
