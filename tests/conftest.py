@@ -18,6 +18,7 @@ from playwright.async_api import Browser, async_playwright
 from psycopg import sql
 
 from tests import services
+from tests.site import Media, Site, make_media, open_site
 
 CHROMIUM_ARGUMENTS = [
     "--headless",
@@ -126,6 +127,19 @@ async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+@pytest.fixture(scope="session")
+def media(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Media:
+    """Thirty seconds of test picture and tone, as files and as segments."""
+    return make_media(ffmpeg, tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture
+async def site(media: Media, tmp_path: Path) -> AsyncIterator[Site]:
+    """A running site over an empty archive of this test's own."""
+    async with open_site(tmp_path, media) as running:
+        yield running
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -50,7 +50,6 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Server": "StreamArchive",
 }
 _STATUS: tuple[tuple[type[StreamArchiveError], int], ...] = (
     (NotFoundError, 404),
@@ -69,6 +68,7 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
     """Safe headers on every response; a signal, so that streams have them too."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "StreamArchive"  # aiohttp has already put its versions there
     if _is_worth_compressing(response):
         response.headers["Vary"] = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))
         response.enable_compression()

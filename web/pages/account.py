@@ -32,7 +32,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
         return _form(request, wanted=wanted, name=name, refused=str(error), status=403)
     response = web.HTTPSeeOther(wanted)
     auth.start_session(request, response, signed_in)
-    return response
+    raise response
 
 
 async def sign_out(request: web.Request) -> web.StreamResponse:
@@ -45,7 +45,7 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
             await accounts.audit(tx, asker.user.id, "signed out", asker.user.name)
     response = web.HTTPSeeOther("/")
     auth.end_session(request, response)
-    return response
+    raise response
 
 
 def _form(

@@ -100,7 +100,7 @@ async def _done(request: web.Request, sentence: str) -> web.StreamResponse:
     if _wants_json(request):
         return web.json_response({"sentence": sentence})
     fields = await request.post()
-    return web.HTTPSeeOther(on_this_site(str(fields.get("next", "/"))))
+    raise web.HTTPSeeOther(on_this_site(str(fields.get("next", "/"))))
 
 
 def _wants_json(request: web.Request) -> bool:

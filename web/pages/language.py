@@ -19,7 +19,7 @@ async def choose(request: web.Request) -> web.StreamResponse:
         response.set_cookie(
             COOKIE, code, max_age=_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.secure
         )
-    return response
+    raise response
 
 
 def on_this_site(path: str) -> str:

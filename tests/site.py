@@ -97,7 +97,7 @@ TALK = (
 class Broadcast:
     """An interview on air, to which a test adds segments and lines."""
 
-    archive: Archive
+    site: Site
     interview_id: InterviewId
     stream: Stream
     recording_id: RecordingId
@@ -108,8 +108,8 @@ class Broadcast:
     async def add_segments(self, count: int) -> None:
         """The next segments of the test media, as if they had just been recorded."""
         for _ in range(count):
-            file = self.archive.media.segments[self.sequence % len(self.archive.media.segments)]
-            stored = await self.archive.keep(file, "segments", ".ts")
+            file = self.site.media.segments[self.sequence % len(self.site.media.segments)]
+            stored = await self.site.keep(file, "segments", ".ts")
             start = to_ticks(self.sequence * SEGMENT_MS)
             segment = MediaSegment(
                 recording_id=self.recording_id,
@@ -123,34 +123,34 @@ class Broadcast:
                 pts_ticks=start,
                 arrived_at=datetime.now(UTC),
             )
-            async with self.archive.services.database.write() as tx:
+            async with self.site.services.database.write() as tx:
                 await recordings.commit_segment(tx, self.stream, segment, 0, has_video=True)
             self.sequence += 1
 
     async def interrupt(self) -> None:
         """Something goes missing here; what is recorded next belongs to another take."""
-        async with self.archive.services.database.write() as tx:
+        async with self.site.services.database.write() as tx:
             await recordings.open_gap(tx, self.stream, self.recording_id, "the recorder was restarted")
             self.take = await recordings.begin_take(tx, self.stream, self.recording_id)
 
     async def say(self, *lines: CueDraft) -> None:
         """The live transcriber has heard this."""
-        async with self.archive.services.database.write() as tx:
+        async with self.site.services.database.write() as tx:
             if self.run is None:
                 self.run = await transcripts.begin_run(
                     tx, self.recording_id, RunStage.LIVE, engine="test", model="test", model_identity="1"
                 )
             await transcripts.append(tx, self.run, lines, lines[-1].end_ms)
-        await drain(self.archive.services)
+        await drain(self.site.services)
 
     async def end(self) -> None:
         """The broadcast is over."""
-        async with self.archive.services.database.write() as tx:
+        async with self.site.services.database.write() as tx:
             await recordings.finish(tx, self.stream, self.recording_id)
 
 
 @dataclass
-class Archive:
+class Site:
     """Puts interviews in; `url` is where the site answers."""
 
     services: Services
@@ -242,8 +242,8 @@ class Archive:
 
 
 @asynccontextmanager
-async def open_archive(folder: Path, media: Media) -> AsyncIterator[Archive]:
-    """An empty archive behind a running site."""
+async def open_site(folder: Path, media: Media) -> AsyncIterator[Site]:
+    """A running site over an empty archive."""
     settings = Settings(data_dir=folder / "archive", base_url="http://archive.example")
     scratch = folder / "scratch"
     scratch.mkdir()
@@ -252,9 +252,9 @@ async def open_archive(folder: Path, media: Media) -> AsyncIterator[Archive]:
         runner = http.AppRunner(create_app(services), handle_signals=False, access_log=None)
         await runner.setup()
         try:
-            site = http.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
+            listener = http.TCPSite(runner, "127.0.0.1", 0)
+            await listener.start()
             host, port = runner.addresses[0][:2]
-            yield Archive(services, media, scratch, f"http://{host}:{port}")
+            yield Site(services, media, scratch, f"http://{host}:{port}")
         finally:
             await runner.cleanup()
