@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,8 +29,8 @@ KEPT = 3
 """Broadcasts kept besides the one on air."""
 _ADDRESSES = "http://127.0.0.1:%/broadcasts/%"
 _LOOK_SECONDS = 1.0
-_TAIL = timedelta(seconds=4)
-"""What the recorder gets to fetch the last segments of a broadcast that is over."""
+TAIL = timedelta(seconds=6)
+"""The recorder finds the end of a broadcast by itself; later it is told, for the source may be gone."""
 
 
 async def direct(database: Database, store: MediaStore, broadcaster: BroadcasterClient) -> None:
@@ -39,8 +40,8 @@ async def direct(database: Database, store: MediaStore, broadcaster: Broadcaster
         with contextlib.suppress(BroadcasterAwayError):
             on_air = (await broadcaster.status()).on_air
             await put_on_air(database, on_air)
-            await _take_off_air(database, on_air, over)
-            await _forget_oldest(database, store)
+            await take_off_air(database, on_air, over)
+            await forget_oldest(database, store)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -81,12 +82,19 @@ async def kill_recorder(database: Database) -> int:
         found = await streams.like(connection, _ADDRESSES)
     for stream in found:
         if stream.owner and stream.lease_until and stream.lease_until > moment:
-            host, _, process = stream.owner.rpartition("@")[2].rpartition(":")
-            if host == socket.gethostname() and process.isdigit():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(process), signal.SIGKILL)
-                    return int(process)
+            process = _process_here(stream.owner)
+            if process is not None:
+                os.kill(process, signal.SIGKILL)
+                return process
     raise NotFoundError("nothing is being recorded at the moment; try again in a few seconds")
+
+
+def _process_here(owner: str) -> int | None:
+    """The process of an owner such as ``recorder@host:1234:…``, if it is one of this machine and there."""
+    host, number, *_ = [*owner.rpartition("@")[2].split(":"), ""]
+    if host != socket.gethostname() or not number.isdigit() or not Path(f"/proc/{number}").exists():
+        return None
+    return int(number)
 
 
 async def _stream_of(connection: AsyncConnection, broadcast_id: str) -> Stream | None:
@@ -94,15 +102,15 @@ async def _stream_of(connection: AsyncConnection, broadcast_id: str) -> Stream |
     return found[0] if found else None
 
 
-async def _take_off_air(database: Database, on_air: OnAir, over: dict[str, float]) -> None:
+async def take_off_air(database: Database, on_air: OnAir, over: dict[str, float]) -> None:
     """Stop recording what is no longer on air, a little after its end."""
-    loop = asyncio.get_running_loop()
+    moment = asyncio.get_running_loop().time()
     async with database.read() as connection:
         found = await streams.like(connection, _ADDRESSES)
     for stream in found:
         if stream.state is StreamState.ENDED or stream.stop_requested or stream.url == on_air.url:
             continue
-        if loop.time() - over.setdefault(stream.url, loop.time()) >= _TAIL.total_seconds():
+        if moment - over.setdefault(stream.url, moment) >= TAIL.total_seconds():
             over.pop(stream.url)
             async with database.write() as tx:
                 await streams.request_stop(tx, stream.id)
@@ -111,7 +119,7 @@ async def _take_off_air(database: Database, on_air: OnAir, over: dict[str, float
 # --- retention ----------------------------------------------------------------------------------------------
 
 
-async def _forget_oldest(database: Database, store: MediaStore) -> None:
+async def forget_oldest(database: Database, store: MediaStore) -> None:
     """Trash broadcasts beyond the newest few and delete their media: a demo must not fill a disk."""
     async with database.read() as connection:
         ended = [s for s in await streams.like(connection, _ADDRESSES) if s.state is StreamState.ENDED]
