@@ -12,6 +12,7 @@
     │   └── SchemaTooNewError      a newer StreamArchive has written it
     ├── MediaError                 a file or stream cannot be read or written
     │   ├── UnreadableMediaError   not media, or damaged beyond use
+    │   │   └── NoSoundError       media, but nothing to hear in it
     │   ├── UnreadableCaptionsError  not captions, or malformed
     │   ├── SourceError            a stream's address refuses, or may not be used
     │   └── StorageError           the media store failed or is full
@@ -80,6 +81,10 @@ class UnreadableMediaError(MediaError):
 
 class UnreadableCaptionsError(MediaError):
     """The file holds no captions, or malformed ones."""
+
+
+class NoSoundError(UnreadableMediaError):
+    """The file is media, but there is no sound in it."""
 
 
 class SourceError(MediaError):

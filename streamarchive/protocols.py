@@ -184,6 +184,8 @@ class TranscribeOptions:
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     words: bool = True
     task: str = "transcribe"
+    urgent: bool = False
+    """Somebody is watching it live: goes before windows that are not urgent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,10 @@ class Transcriber(Protocol):
         """Load the model if it is not loaded. Raises `ModelUnavailableError`, `EngineDiedError`."""
 
     def transcribe(self, windows: Sequence[Window], options: TranscribeOptions) -> AsyncIterator[WindowResult]:
-        """Results in the order of the windows. Closing the iterator cancels within 2 s."""
+        """Results in the order of the windows. Cancelling the task that waits for one ends it within 2 s."""
+
+    async def voice(self, samples: Samples, state: bytes = b"") -> tuple[tuple[float, ...], bytes]:
+        """How likely each 512 samples are speech, and what to give as `state` with those that follow."""
 
     async def close(self) -> None:
         """End the process."""

@@ -146,15 +146,35 @@ def inspect(path: Path, demuxers: str = FILE_DEMUXERS) -> list[str]:
     return ["-v", "info", *_arguments(output)]
 
 
-def pcm(path: Path, *, start_ms: int = 0, duration_ms: int | None = None) -> list[str]:
-    """Decode sound to 16 kHz mono signed 16-bit little-endian samples on stdout."""
-    options: dict[str, Any] = {}
-    if start_ms:
-        options["ss"] = f"{start_ms}ms"
-    if duration_ms is not None:
-        options["t"] = f"{duration_ms}ms"
-    source = _file_input(path, **options)
-    return _arguments(ffmpeg.output(source["a:0"], "pipe:1", f="s16le", ac=1, ar=16000, acodec="pcm_s16le"))
+def pcm(path: Path) -> list[str]:
+    """Decode a file's sound to 16 kHz mono samples (32-bit little-endian floats) on stdout.
+
+    Where the sound begins later than the file, or is missing, there is silence: sample n is at n / 16000 s.
+    """
+    return _samples(_file_input(path), first_pts=0)
+
+
+def pcm_from_transport_stream() -> list[str]:
+    """The same for MPEG-TS on stdin as it comes, but sample 0 is the first packet of sound.
+
+    Time stamps are taken as they are (``copyts``), else a jump of more than ten seconds would be closed up.
+    Little is read before the first sample comes out: the stream may be live.
+    """
+    source = ffmpeg.input(
+        "pipe:0",
+        f="mpegts",
+        codec_whitelist=DECODERS,
+        probesize=65_536,
+        analyzeduration=1_000_000,
+        fflags="nobuffer",
+    )
+    return ["-copyts", *_samples(source)]
+
+
+def _samples(source: Any, **options: int) -> list[str]:  # noqa: ANN401
+    sound = source["a:0"].filter("aresample", 16_000, **{"async": 1, **options})
+    output = ffmpeg.output(sound, "pipe:1", f="f32le", ac=1, acodec="pcm_f32le", flush_packets=1)
+    return _arguments(output)
 
 
 # --- assembling -----------------------------------------------------------------------------------------

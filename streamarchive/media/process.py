@@ -58,8 +58,10 @@ class FfmpegProcess:
         wrapper: Sequence[str] | None = None,
         keep_lines: int = TAIL_LINES,
         pass_fds: Collection[int] = (),
+        feed: bool = False,
     ) -> FfmpegProcess:
-        """Start ffmpeg with these arguments behind `wrapper` (default: `leash`); it inherits `pass_fds`.
+        """Start ffmpeg with these arguments behind `wrapper` (default: `leash`). It inherits `pass_fds` and has a
+        stdin if `feed`.
 
         Raises `MediaError` if it cannot be started. Has to be called in the process's main thread: the
         kernel sends the parent-death signal when the *starting thread* ends.
@@ -74,7 +76,7 @@ class FfmpegProcess:
                 *command,
                 cwd=cwd,
                 env=environment(),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE if feed else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LINE_LIMIT,
@@ -100,6 +102,12 @@ class FfmpegProcess:
         """What it writes, for callers that read bytes."""
         assert self._process.stdout is not None  # noqa: S101 - we asked for a pipe
         return self._process.stdout
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter:
+        """What it reads, if it was started with `feed`."""
+        assert self._process.stdin is not None  # noqa: S101 - the caller asked for a pipe
+        return self._process.stdin
 
     @property
     def stderr_tail(self) -> tuple[str, ...]:

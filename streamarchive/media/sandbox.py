@@ -30,6 +30,8 @@ class Limits:
 
 PROBE = Limits(cpu_seconds=120, file_bytes=0)
 DECODE = Limits(cpu_seconds=3600, file_bytes=0)
+LISTEN = Limits(cpu_seconds=24 * 3600, file_bytes=0)
+"""For decoding a broadcast as it comes."""
 ENCODE = Limits(memory_bytes=4 << 30, cpu_seconds=24 * 3600, file_bytes=1 << 40)
 
 
@@ -80,8 +82,13 @@ def missing() -> list[str]:
 
 
 async def start(
-    arguments: Sequence[str], limits: Limits, *, cwd: Path | None = None, keep_lines: int = TAIL_LINES
+    arguments: Sequence[str],
+    limits: Limits,
+    *,
+    cwd: Path | None = None,
+    keep_lines: int = TAIL_LINES,
+    feed: bool = False,
 ) -> FfmpegProcess:
-    """Start ffmpeg in the cage. Raises `MediaError` if it cannot be started."""
+    """Start ffmpeg in the cage, with a stdin if `feed`. Raises `MediaError` if it cannot be started."""
     prefix = await asyncio.to_thread(wrapper, limits)
-    return await FfmpegProcess.start(arguments, cwd=cwd, wrapper=prefix, keep_lines=keep_lines)
+    return await FfmpegProcess.start(arguments, cwd=cwd, wrapper=prefix, keep_lines=keep_lines, feed=feed)

@@ -36,6 +36,8 @@ class SegmentTimes:
     """The lowest of the track that players go by: the picture, else the sound."""
     end_pts: int
     """Where that track ends (may reach beyond 2**33)."""
+    sound_pts: int | None
+    """The lowest of the sound."""
     packets: int
 
     def span(self, *, first_of_take: bool) -> tuple[int, int]:
@@ -87,6 +89,7 @@ def read_times(data: bytes) -> SegmentTimes:
         lowest_pts=min(track.lowest() for track in timed.values()) % PTS_MODULUS,
         first_pts=reference.lowest() % PTS_MODULUS,
         end_pts=max(reference.pts) + length,
+        sound_pts=sound[1].lowest() % PTS_MODULUS if sound else None,
         packets=sum(len(track.pts) for track in timed.values()),
     )
 

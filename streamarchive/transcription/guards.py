@@ -1,0 +1,94 @@
+"""When a result is not to be trusted. Pure.
+
+Recognisers loop, and they make up text where nobody speaks. The compression ratio misses short Chinese loops
+(谢谢观看 three times compresses to 1.64 only), hence the n-gram and rate limits beside it. What is doubtful is
+marked, never deleted.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from statistics import median
+
+from streamarchive.models import Word
+from streamarchive.transcription.languages import is_han
+
+COMPRESSION_LIMIT = 2.4
+LOGPROB_LIMIT = -1.0
+NO_SPEECH_LIMIT = 0.6
+_UNITS_A_SECOND = 12.0
+"""Nobody says more words or Chinese characters than this in a second."""
+
+REPEATS = "repeats itself"
+UNSURE = "hardly understood"
+STOCK_PHRASE = "stock phrase"
+
+_STOCK_PHRASES = frozenset(
+    {
+        "字幕由amaraorg社群提供",
+        "请不吝点赞订阅转发打赏支持明镜与点点栏目",
+        "谢谢观看",
+        "谢谢大家观看",
+        "thankyouforwatching",
+        "thanksforwatching",
+        "subtitlesbytheamaraorgcommunity",
+        "pleasesubscribetomychannel",
+    }
+)
+"""What Whisper is known to write over silence and music."""
+
+
+def compression_ratio(text: str) -> float:
+    """How much shorter zlib makes it; high for loops."""
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw)) if raw else 0.0
+
+
+def is_silence(no_speech: float, logprob: float) -> bool:
+    """Whether the model says that nobody speaks and is not sure of its text either."""
+    return no_speech > NO_SPEECH_LIMIT and logprob < LOGPROB_LIMIT
+
+
+def must_retry(text: str, logprob: float, no_speech: float, seconds: float) -> bool:
+    """Whether to decode once more at a higher temperature."""
+    if is_silence(no_speech, logprob):
+        return False
+    return logprob < LOGPROB_LIMIT or compression_ratio(text) > COMPRESSION_LIMIT or loops(text, seconds)
+
+
+def loops(text: str, seconds: float) -> bool:
+    """Whether it says the same thing over and over, or more than can be said in this time."""
+    units = _units(text)
+    if len(units) > 20 and len(units) > _UNITS_A_SECOND * max(seconds, 1.0):
+        return True
+    longest = len(units) // 3
+    return any(_repeated(units, size) for size in range(1, longest + 1))
+
+
+def doubt(text: str, words: tuple[Word, ...], logprob: float, seconds: float) -> str | None:
+    """Why an editor should look at this line; None where there is no reason."""
+    if compression_ratio(text) > COMPRESSION_LIMIT or loops(text, seconds):
+        return REPEATS
+    probabilities = [word.probability for word in words if word.probability is not None]
+    unsure = logprob < LOGPROB_LIMIT or (bool(probabilities) and median(probabilities) < 0.4)
+    if unsure and "".join(_units(text)) in _STOCK_PHRASES:
+        return STOCK_PHRASE
+    return UNSURE if unsure else None
+
+
+def _units(text: str) -> list[str]:
+    """Words, or single Chinese characters, without case and punctuation."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    spaced = "".join(f" {c} " if is_han(c) else c for c in folded)
+    return [unit for unit in (re.sub(r"\W+", "", word) for word in spaced.split()) if unit]
+
+
+def _repeated(units: list[str], size: int) -> bool:
+    """Whether `size` units stand at least three times in a row (six for a single one) at the end."""
+    times = 6 if size == 1 else 4 if size == 2 else 3
+    if len(units) < size * times:
+        return False
+    last = units[-size:]
+    return all(units[len(units) - size * (n + 1) : len(units) - size * n] == last for n in range(times))

@@ -1,0 +1,170 @@
+"""One pass over sound from its beginning to its end: voice activity, windows, engine, cues.
+
+Memory does not grow with the length: what is held is the open window and one decoded piece. An interrupted
+pass that is resumed gives exactly what an undisturbed one gives: the sound before the mark is decoded and
+judged again, which takes a few seconds an hour, so the windows fall where they fell; only those behind the mark
+go to the engine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamarchive.models import CueDraft
+from streamarchive.protocols import TranscribeOptions, Transcriber, Window
+from streamarchive.transcription import audio, cues
+from streamarchive.transcription.voice import VoiceStream
+from streamarchive.transcription.windows import FRAME_SAMPLES, Span, SpeechTracker, WindowPlanner
+
+if TYPE_CHECKING:
+    from streamarchive.protocols import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of the pass that is done: its cues, and up to where nothing remains to be done."""
+
+    cues: tuple[CueDraft, ...]
+    covered_ms: int
+    language: str | None
+    """What the window was heard as; None for a stretch without speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """All of a file. `language` is the one that is spoken longest, None where nobody speaks."""
+
+    cues: tuple[CueDraft, ...]
+    language: str | None
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PassSettings:
+    """What a pass needs beside its sound."""
+
+    languages: tuple[str, ...] = ()
+    options: TranscribeOptions = field(default_factory=TranscribeOptions)
+    offset_ms: int = 0
+    """Where the sound begins on the media clock."""
+    covered_ms: int = 0
+    """Windows that begin before this have been done (`Step.covered_ms` of an earlier, interrupted pass)."""
+
+
+Progress = Callable[[int], None]
+"""Told how many milliseconds of the media clock are done."""
+
+
+async def transcribe_file(
+    file: Path, engine: Transcriber, settings: PassSettings | None = None, progress: Progress | None = None
+) -> Transcript:
+    """Everything said in a media file. Raises `MediaError` and `TranscriptionError`."""
+    settings = settings or PassSettings()
+    found: list[CueDraft] = []
+    covered = settings.offset_ms
+    async with aclosing(transcribe_sound(audio.decode(file), engine, settings)) as steps:
+        async for step in steps:
+            found += step.cues
+            covered = step.covered_ms
+            if progress is not None:
+                progress(covered)
+    return Transcript(tuple(found), _main_language(found), covered - settings.offset_ms)
+
+
+def _main_language(found: Sequence[CueDraft]) -> str | None:
+    """The one that is spoken longest."""
+    spoken: Counter[str] = Counter()
+    for cue in found:
+        spoken[cue.lang] += cue.end_ms - cue.start_ms
+    return spoken.most_common(1)[0][0] if spoken else None
+
+
+async def transcribe_sound(
+    pieces: AsyncGenerator[Samples], engine: Transcriber, settings: PassSettings
+) -> AsyncGenerator[Step]:
+    """The steps of a pass over sound that comes in pieces. The last covers all of it."""
+    sound = _Sound(engine)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            for span in await sound.feed(piece):
+                yield await _heard(sound, span, engine, settings)
+            sound.forget()
+            if sound.quiet_until is not None:
+                yield Step((), _at(sound.quiet_until, settings), None)
+    for span in await sound.finish():
+        yield await _heard(sound, span, engine, settings)
+    yield Step((), settings.offset_ms + audio.samples_to_ms(sound.length), None)
+
+
+async def _heard(sound: _Sound, span: Span, engine: Transcriber, settings: PassSettings) -> Step:
+    """Give one window to the engine, unless an earlier pass has."""
+    start_ms, end_ms = _at(span.start, settings), _at(span.end, settings)
+    if start_ms < settings.covered_ms:
+        return Step((), end_ms, None)
+    window = Window(sound.cut(span), start_ms, settings.languages)
+    results = [result async for result in engine.transcribe([window], settings.options)]
+    found = [draft for result in results for draft in cues.drafts(result, settings.languages)]
+    return Step(tuple(found), end_ms, results[0].language)
+
+
+def _at(frame: int, settings: PassSettings) -> int:
+    return settings.offset_ms + audio.samples_to_ms(frame * FRAME_SAMPLES)
+
+
+class _Sound:
+    """The sound that is still needed, and what is known about it."""
+
+    def __init__(self, engine: Transcriber) -> None:
+        self._voice = VoiceStream(engine.voice)
+        self._tracker = SpeechTracker()
+        self._planner = WindowPlanner()
+        self._held: list[Samples] = []
+        self._first = 0
+        self.length = 0
+        """Samples fed so far; the first one held is number `_first`."""
+
+    async def feed(self, piece: Samples) -> list[Span]:
+        """Take a piece; the windows that are complete."""
+        self._held.append(piece)
+        self.length += len(piece)
+        spans = self._tracker.feed(await self._voice.feed(piece))
+        return list(self._planner.feed(spans, self._known))
+
+    async def finish(self) -> list[Span]:
+        """The sound ends; the windows that were still open."""
+        spans = self._tracker.feed(await self._voice.finish()) + self._tracker.finish()
+        return [*self._planner.feed(spans, self._tracker.frames), *self._planner.finish()]
+
+    def cut(self, span: Span) -> Samples:
+        """The samples of a window that is still held."""
+        import numpy as np
+
+        start = span.samples.start - self._first
+        return np.concatenate(self._held)[start : start + span.samples.stop - span.samples.start]
+
+    def forget(self) -> None:
+        """Let go of the pieces that no later window can reach into."""
+        needed = self._needed * FRAME_SAMPLES
+        while self._held and self._first + len(self._held[0]) <= needed:
+            self._first += len(self._held.pop(0))
+
+    @property
+    def quiet_until(self) -> int | None:
+        """The frame up to which nothing is left to do; None while a window is open."""
+        return self._tracker.earliest_needed if self._planner.open_since is None else None
+
+    @property
+    def _known(self) -> int:
+        open_since = self._tracker.open_since
+        return self._tracker.frames if open_since is None else open_since
+
+    @property
+    def _needed(self) -> int:
+        open_window = self._planner.open_since
+        needed = self._tracker.earliest_needed
+        return needed if open_window is None else min(open_window, needed)

@@ -1,0 +1,271 @@
+"""What every engine has to do, asked of the real one with the demo's checkpoint."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import streamarchive.demo
+from streamarchive.demo.voices import UNHEARD, Synthesiser
+from streamarchive.errors import EngineDiedError, ModelUnavailableError, TranscriptionError
+from streamarchive.protocols import TranscribeOptions, Window
+from streamarchive.transcription.engine_process import EngineProcess
+from tests.waiting import until_async
+
+CHECKPOINT = Path(streamarchive.demo.__file__).parent / "data" / "whisper-demo.pt"
+ENGLISH = ("I prefer the windows because it is really fast.", "Our team in London has six engineers.")
+MANDARIN = ("未来五年会有更多的电动车吗？", "我觉得用户体验比隐私更有趣。")
+GREEDY = TranscribeOptions(beam_size=1, temperatures=(0.0,))
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    """Both languages in voices the checkpoint has not heard, 0.6 s of silence between the sentences."""
+    synthesiser = Synthesiser()
+    pause = np.zeros(9_600, np.float32)
+
+    def say(*sentences):
+        pieces = [pause]
+        for sentence in sentences:
+            voice = UNHEARD["zh" if sentence > "\u3000" else "en"][0]
+            pieces += [synthesiser.speak(voice, sentence).samples, pause]
+        return np.concatenate(pieces)
+
+    return say
+
+
+@asynccontextmanager
+async def running(model: str | Path = CHECKPOINT) -> AsyncIterator[EngineProcess]:
+    engine = EngineProcess(str(model), device="cpu", threads=1)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def heard(engine, windows, options=GREEDY):
+    return [result async for result in engine.transcribe(windows, options)]
+
+
+async def started(engine):
+    """The engine with its model loaded; its process id."""
+    await engine.load()
+    return engine.pid
+
+
+async def test_both_languages_are_heard_and_named_with_times_inside_the_window(spoken):
+    english, mandarin = spoken(*ENGLISH), spoken(*MANDARIN)
+    windows = [Window(english, 60_000, ("zh", "en")), Window(mandarin, 3_600_000, ("zh", "en"))]
+    async with running() as engine:
+        results = await heard(engine, windows)
+    assert [result.language for result in results] == ["en", "zh"]
+    assert [line.text for line in results[0].lines] == list(ENGLISH)
+    assert [line.text for line in results[1].lines] == list(MANDARIN)
+    for window, result in zip(windows, results, strict=True):
+        end_ms = window.start_ms + len(window.samples) // 16
+        times = [time for line in result.lines for time in (line.start_ms, line.end_ms)]
+        assert times == sorted(times)
+        assert window.start_ms <= times[0]
+        assert times[-1] <= end_ms
+        for line in result.lines:
+            words = [time for word in line.words for time in (word.start_ms, word.end_ms)]
+            assert words == sorted(words)
+            assert line.start_ms <= words[0]
+            assert words[-1] <= line.end_ms
+            assert "".join(word.text for word in line.words) == line.text.replace(" ", "")
+            assert all(0 <= word.probability <= 1 for word in line.words)
+
+
+async def test_beams_and_repetition_change_nothing(spoken):
+    windows = [Window(spoken(*ENGLISH), 0, ("en",))]
+    async with running() as engine:
+        first = await heard(engine, windows, TranscribeOptions())
+        assert await heard(engine, windows, TranscribeOptions()) == first
+    assert [line.text for line in first[0].lines] == list(ENGLISH)
+
+
+async def test_only_allowed_languages_are_found(spoken):
+    async with running() as engine:
+        results = await heard(engine, [Window(spoken(*MANDARIN), 0, ("en",))])
+        assert (results[0].language, results[0].language_probability) == ("en", 1.0)
+        assert set((await engine.load()).languages) == {"en", "zh"}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 5.0, 30.0])
+async def test_silence_has_no_lines(seconds):
+    async with running() as engine:
+        results = await heard(engine, [Window(np.zeros(int(seconds * 16_000), np.float32), 0)])
+    assert [result.lines for result in results] == [()]
+
+
+async def test_the_model_says_what_it_is():
+    async with running() as engine:
+        info = await engine.load()
+    assert "Demo recogniser" in info.note
+    assert len(info.identity) == 64
+    assert "words" in info.capabilities
+
+
+async def test_voice_is_told_from_silence_across_pieces(spoken):
+    speech = spoken(*ENGLISH)[: 512 * 200]
+    async with running() as engine:
+        whole, _ = await engine.voice(speech)
+        first, state = await engine.voice(speech[: 512 * 77])
+        second, _ = await engine.voice(speech[512 * 77 :], state)
+    assert len(whole) == 200
+    assert max(whole[:10]) < 0.3
+    assert np.median(whole[25:80]) > 0.8
+    assert np.allclose(whole, first + second, atol=1e-4)
+
+
+async def test_a_missing_file_is_named_with_what_to_do(tmp_path):
+    async with running(tmp_path / "none.pt") as engine:
+        with pytest.raises(ModelUnavailableError, match=r"none\.pt does not exist: set MODEL to the path"):
+            await engine.load()
+
+
+async def test_an_unknown_name_lists_the_known_ones():
+    async with running("enormous") as engine:
+        with pytest.raises(ModelUnavailableError, match=r"no model 'enormous'.*turbo"):
+            await engine.load()
+
+
+async def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"not a model at all")
+    async with running(tmp_path / "bad.pt") as engine:
+        with pytest.raises(ModelUnavailableError, match="could not be loaded as a Whisper checkpoint"):
+            await heard(engine, [Window(np.zeros(16_000, np.float32), 0)])
+
+
+async def test_a_model_that_cannot_be_fetched_is_an_error_worth_a_retry(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    async with running("tiny") as engine:
+        with pytest.raises(ModelUnavailableError, match="'tiny' could not be downloaded") as raised:
+            await engine.load()
+    assert raised.value.retryable
+
+
+async def test_a_model_that_appears_later_is_loaded(tmp_path, spoken):
+    model = tmp_path / "late.pt"
+    async with running(model) as engine:
+        with pytest.raises(ModelUnavailableError):
+            await engine.load()
+        shutil.copyfile(CHECKPOINT, model)
+        assert (await heard(engine, [Window(spoken(ENGLISH[0]), 0)]))[0].lines[0].text == ENGLISH[0]
+
+
+async def test_cancelling_ends_the_work_and_keeps_the_engine(spoken):
+    long = spoken(*ENGLISH, *ENGLISH, *ENGLISH)
+    async with running() as engine:
+        process = await started(engine)
+        task = asyncio.create_task(heard(engine, [Window(long, 0)] * 50, TranscribeOptions()))
+        await asyncio.wait([task], timeout=0.3)
+        assert not task.done()
+        began = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - began < 3
+        assert len(await heard(engine, [Window(spoken(ENGLISH[0]), 0)])) == 1
+        assert engine.pid == process
+
+
+async def test_an_engine_that_does_not_hear_the_cancellation_is_replaced(spoken):
+    async with running() as engine:
+        process = await started(engine)
+        os.kill(process, signal.SIGSTOP)
+        task = asyncio.create_task(heard(engine, [Window(spoken(ENGLISH[0]), 0)]))
+        await asyncio.wait([task], timeout=0.1)
+        began = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - began < 4
+        assert (await heard(engine, [Window(spoken(ENGLISH[0]), 0)]))[0].lines[0].text == ENGLISH[0]
+        assert engine.pid != process
+
+
+async def test_a_death_in_the_middle_is_told_and_the_next_call_starts_afresh(spoken):
+    async with running() as engine:
+        process = await started(engine)
+        os.kill(process, signal.SIGSTOP)
+        task = asyncio.create_task(heard(engine, [Window(spoken(ENGLISH[0]), 0)]))
+        await asyncio.wait([task], timeout=0.1)
+        os.kill(process, signal.SIGKILL)
+        with pytest.raises(EngineDiedError, match="signal 9") as raised:
+            await task
+        assert raised.value.retryable
+        assert (await heard(engine, [Window(spoken(ENGLISH[0]), 0)]))[0].lines[0].text == ENGLISH[0]
+
+
+async def test_urgent_windows_go_before_those_that_wait(spoken):
+    order = []
+
+    async def ask(name, options):
+        await heard(engine, [Window(spoken(ENGLISH[0]), 0)], options)
+        order.append(name)
+
+    urgent = TranscribeOptions(beam_size=1, temperatures=(0.0,), urgent=True)
+    async with running() as engine:
+        await engine.load()
+        backlog = [asyncio.create_task(ask(f"backlog {n}", GREEDY)) for n in range(3)]
+        await asyncio.wait(backlog, timeout=0.01)
+        await asyncio.gather(ask("live", urgent), *backlog)
+    assert order == ["backlog 0", "live", "backlog 1", "backlog 2"]
+
+
+async def test_a_closed_engine_says_so_and_leaves_no_process(spoken):
+    async with running() as engine:
+        process = await started(engine)
+        await engine.close()
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+        with pytest.raises(TranscriptionError, match="closed"):
+            await heard(engine, [Window(spoken(ENGLISH[0]), 0)])
+
+
+async def test_the_engine_does_not_outlive_its_parent(tmp_path):
+    script = f"""
+import asyncio
+from streamarchive.transcription.engine_process import EngineProcess
+async def main():
+    engine = EngineProcess({str(CHECKPOINT)!r})
+    await engine.load()
+    print(engine.pid, flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(streamarchive.__file__).parent.parent)},
+    )
+    engine = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+
+    async def gone():
+        return not Path(f"/proc/{engine}").exists()
+
+    await until_async(gone, "the engine to end", seconds=10)
+
+
+async def test_requests_of_several_tasks_get_their_own_answers(spoken):
+    async with running() as engine:
+        await engine.load()
+        texts = await asyncio.gather(*(heard(engine, [Window(spoken(s), 0)]) for s in (*ENGLISH, *MANDARIN)))
+    found = [result.lines[0].text for result in itertools.chain.from_iterable(texts)]
+    assert found == [*ENGLISH, *MANDARIN]
