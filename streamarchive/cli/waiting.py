@@ -34,7 +34,10 @@ async def workers_for(services: Services, kinds: tuple[str, ...]) -> AsyncIterat
             finally:
                 stop.set()
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        first: BaseException = errors
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
 
 
 async def _fill_in(services: Services, kinds: tuple[str, ...], stop: asyncio.Event) -> None:
