@@ -7,10 +7,10 @@ recorder has claimed it.
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, streams, tables
@@ -143,10 +143,11 @@ async def commit_segment(
         .where(tables.recording.c.id == segment.recording_id)
         .values(duration_ticks=end_ticks, has_video=has_video)
     )
+    began_at = segment.arrived_at - timedelta(milliseconds=segment.duration_ticks // TICKS_PER_MS)
     await tx.execute(
         update(tables.gap)
         .where(tables.gap.c.recording_id == segment.recording_id, tables.gap.c.ended_at.is_(None))
-        .values(ended_at=await now(tx))
+        .values(ended_at=case((tables.gap.c.began_at > began_at, tables.gap.c.began_at), else_=began_at))
     )
     payload = {"duration_ms": end_ticks // TICKS_PER_MS, "sequence": segment.sequence}
     await changes.publish(tx, "media", stream.interview_id, payload)

@@ -91,6 +91,12 @@ async def due(connection: AsyncConnection) -> list[Stream]:
     return [_stream(row) for row in await connection.execute(statement.order_by(_t.c.starts_at))]
 
 
+async def leased(connection: AsyncConnection) -> list[Stream]:
+    """Streams that a recorder holds."""
+    statement = select(_t).where(_t.c.state != StreamState.ENDED, _t.c.owner.is_not(None))
+    return [_stream(row) for row in await connection.execute(statement)]
+
+
 async def claim(database: Database, stream_id: StreamId, owner: str, lease: timedelta) -> Stream | None:
     """Become the only recorder of this stream until `lease` has passed; None if somebody else is."""
     async with database.write() as tx:

@@ -135,8 +135,8 @@ class FfmpegProcess:
     async def stop(self, *, patience: float = PATIENCE) -> int:
         """Ask it to end, ask again, then kill; `patience` seconds between. Its exit status.
 
-        While ffmpeg is blocked in a read it notes the first TERM only; the second ends it at once. The last
-        segment is finished and listed after either. Read stdout to its end besides, or it may block there.
+        While ffmpeg is blocked in a read it notes the first TERM only; the second ends it at once, with its
+        last file written but not listed. Read stdout to its end besides, or it may block there.
         """
         for request in (signal.SIGTERM, signal.SIGTERM):
             self._signal(request)

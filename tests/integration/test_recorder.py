@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from streamarchive import jobs
+from streamarchive.catalogue import database as clock
+from streamarchive.catalogue import interviews, recordings, streams
+from streamarchive.media.segments import read_times
+from streamarchive.models import JobState, RecordingState, StreamState
+from streamarchive.services import open_services
+from streamarchive.settings import Settings
+from tests.media import make
+from tests.onair import on_air
+from tests.waiting import until_async
+from workers import recorder
+from workers.capture import Patience
+
+QUICK = Patience(stall=6.0, stop=0.5, lease=3.0, renew=0.5, first_retry=0.1, longest_retry=0.5)
+
+
+@pytest.fixture
+async def services(tmp_path):
+    async with open_services(Settings(data_dir=tmp_path / "archive")) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def air(tmp_path):
+    async with on_air(tmp_path / "air") as stream:
+        yield stream
+
+
+@asynccontextmanager
+async def recording_worker(services, patience=QUICK):
+    stop = asyncio.Event()
+    task = asyncio.create_task(recorder.run(services, stop, patience))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def schedule(services, url, *, seconds=None, allowed=True):
+    async with services.database.write() as tx:
+        interview_id = await interviews.create(tx, titles={"en": "Live"}, languages=("en",))
+        moment = await clock.now(tx)
+        ends_at = moment + timedelta(seconds=seconds) if seconds else None
+        return await streams.create(tx, interview_id, url, ends_at=ends_at, exact_host_allowed=allowed)
+
+
+async def state(services, stream_id):
+    """The stream, its segments, takes and gaps."""
+    async with services.database.read() as connection:
+        stream = await streams.get(connection, stream_id)
+        if stream.recording_id is None:
+            return stream, [], [], []
+        segments = await recordings.segments(connection, stream.recording_id)
+        takes = await recordings.takes(connection, stream.recording_id)
+        return stream, segments, takes, await recordings.gaps(connection, stream.recording_id)
+
+
+async def until_segments(services, stream_id, count, *, takes=1):
+    async def enough():
+        _, segments, there, _ = await state(services, stream_id)
+        return len(segments) >= count and len(there) >= takes
+
+    await until_async(enough, f"{count} segments in {takes} takes", seconds=60)
+
+
+async def until_ended(services, stream_id):
+    async def ended():
+        return (await state(services, stream_id))[0].state is StreamState.ENDED
+
+    await until_async(ended, "the end of the stream", seconds=60)
+
+
+async def request_stop(services, stream_id):
+    async with services.database.write() as tx:
+        await streams.request_stop(tx, stream_id)
+
+
+async def check_books(services, stream_id):
+    """Every committed segment is there, whole, in its place, and its sound and picture come once only."""
+    _, segments, takes, _ = await state(services, stream_id)
+    assert [segment.sequence for segment in segments] == list(range(len(segments)))
+    end, seen = 0, set()
+    for segment in segments:
+        content = b"".join([chunk async for chunk in services.store.read(segment.key)])
+        assert hashlib.sha256(content).hexdigest() == segment.sha256
+        assert len(content) == segment.size_bytes
+        assert abs(segment.start_ticks - end) <= 3600, "segments do not stand end to end"
+        end = segment.start_ticks + segment.duration_ticks
+        times = read_times(content)
+        first = next(take for take in takes if take.id == segment.take_id)
+        assert segment.start_ticks - first.base_ticks == segment.pts_ticks - (first.origin_pts or 0)
+        assert times.first_pts >= segment.pts_ticks
+        assert segment.sha256 not in seen
+        seen.add(segment.sha256)
+    return segments
+
+
+async def test_a_live_stream_becomes_a_finished_recording_with_its_jobs(services, air):
+    stream_id = await schedule(services, air.url, seconds=10)
+    async with recording_worker(services):
+        await until_ended(services, stream_id)
+    stream, segments, takes, gaps = await state(services, stream_id)
+    await check_books(services, stream_id)
+    assert len(takes) == 1
+    assert gaps == []
+    assert sum(segment.duration_ticks for segment in segments) > 5 * 90_000
+    assert not any(segment.partial for segment in segments[:-1])
+    async with services.database.read() as connection:
+        recording = await recordings.get(connection, stream.recording_id)
+        queued = await jobs.of_recording(connection, stream.recording_id)
+    assert recording.state is RecordingState.FINISHED
+    assert recording.has_video
+    assert {(job.kind, job.state) for job in queued} == {
+        ("finalise", JobState.QUEUED),
+        ("transcribe", JobState.QUEUED),
+    }
+    assert not list((services.settings.data_dir / "recorder" / str(stream_id)).iterdir())
+
+
+async def test_live_transcribers_find_the_sound_in_short_files(services, air):
+    stream_id = await schedule(services, air.url)
+    async with recording_worker(services):
+        await until_segments(services, stream_id, 2)
+        stream, segments, takes, _ = await state(services, stream_id)
+        spool = services.settings.data_dir / "spool" / str(stream.recording_id) / str(takes[0].number)
+        files = sorted(spool.glob("a????????.ts"))
+        assert len(files) > len(segments)
+        heard = read_times(files[0].read_bytes())
+        assert heard.tracks.video is None
+        assert abs(heard.lowest_pts - (takes[0].origin_pts or 0)) < 90_000 // 10
+        assert read_times(files[1].read_bytes()).first_pts - heard.first_pts < 2 * 90_000
+
+
+async def test_a_stop_ends_the_recording_with_its_last_second(services, air):
+    stream_id = await schedule(services, air.url)
+    async with recording_worker(services):
+        await until_segments(services, stream_id, 1)
+        await request_stop(services, stream_id)
+        await until_ended(services, stream_id)
+    segments = await check_books(services, stream_id)
+    assert len(segments) >= 2, "the segment that was being written is committed"
+
+
+async def test_a_worker_that_stops_leaves_a_recording_that_the_next_continues(services, air):
+    stream_id = await schedule(services, air.url)
+    async with recording_worker(services):
+        await until_segments(services, stream_id, 1)
+    stream, before, _, gaps = await state(services, stream_id)
+    assert stream.owner is None
+    assert [gap.ended_at for gap in gaps] == [None]
+    async with recording_worker(services):
+        await until_segments(services, stream_id, len(before) + 2, takes=2)
+        await request_stop(services, stream_id)
+        await until_ended(services, stream_id)
+    segments = await check_books(services, stream_id)
+    assert segments[: len(before)] == before
+    _, _, takes, gaps = await state(services, stream_id)
+    assert len(takes) == 2
+    assert len(gaps) == 1
+    assert gaps[0].at_ms == takes[1].base_ticks // 90
+    assert gaps[0].ended_at is not None
+    assert gaps[0].began_at <= gaps[0].ended_at
+
+
+@pytest.mark.parametrize("mood", ["hang", "refuse"])
+async def test_a_source_that_breaks_off_is_continued_with_a_gap(services, air, mood):
+    stream_id = await schedule(services, air.url)
+    async with recording_worker(services):
+        await until_segments(services, stream_id, 1)
+        air.mood = mood
+
+        async def noted():
+            stream, _, _, gaps = await state(services, stream_id)
+            return bool(gaps) and stream.last_error
+
+        sentence = await until_async(noted, "the gap", seconds=60)
+        assert "\n" not in sentence
+        air.mood = "ok"
+        air.calm.set()
+        _, before, _, _ = await state(services, stream_id)
+        await until_segments(services, stream_id, len(before) + 1, takes=2)
+        stream, _, takes, gaps = await state(services, stream_id)
+        assert len(takes) == 2
+        assert len(gaps) == 1
+        assert gaps[0].ended_at is not None
+        assert stream.last_error is None
+    await check_books(services, stream_id)
+
+
+async def test_a_source_that_says_it_has_ended_ends_the_recording(services, tmp_path):
+    async with on_air(tmp_path / "air") as air:
+        stream_id = await schedule(services, air.url)
+        async with recording_worker(services):
+            await until_segments(services, stream_id, 1)
+            await asyncio.to_thread(air.end)
+            await until_ended(services, stream_id)
+    _, _, _, gaps = await state(services, stream_id)
+    assert gaps == [], "what is missing after the end is no gap"
+    await check_books(services, stream_id)
+
+
+async def test_radio_without_a_picture(services, air):
+    stream_id = await schedule(services, f"{air.base}/radio", seconds=9)
+    async with recording_worker(services):
+        await until_ended(services, stream_id)
+    stream, _, _, _ = await state(services, stream_id)
+    await check_books(services, stream_id)
+    async with services.database.read() as connection:
+        recording = await recordings.get(connection, stream.recording_id)
+    assert not recording.has_video
+    assert recording.duration_ms > 4000
+
+
+async def test_a_file_over_http_is_recorded_once(services, air):
+    make(air.folder / "talk.ts", 9)
+    stream_id = await schedule(services, f"{air.base}/talk.ts")
+    async with recording_worker(services):
+        await until_ended(services, stream_id)
+    segments = await check_books(services, stream_id)
+    assert abs(sum(segment.duration_ticks for segment in segments) - 9 * 90_000) < 9000
+
+
+async def test_a_stream_without_sound_is_recorded(services, air):
+    make(air.folder / "mute.ts", 5, audio=False)
+    stream_id = await schedule(services, f"{air.base}/mute.ts")
+    async with recording_worker(services):
+        await until_ended(services, stream_id)
+    assert await check_books(services, stream_id)
+
+
+async def test_a_source_that_refuses_leaves_nothing_but_a_sentence(services, air):
+    air.mood = "refuse"
+    stream_id = await schedule(services, air.url, seconds=2)
+    async with recording_worker(services):
+        await until_ended(services, stream_id)
+    stream, _, _, _ = await state(services, stream_id)
+    assert stream.recording_id is None
+    assert "503" in stream.last_error
+    async with services.database.read() as connection:
+        assert await recordings.open_recordings(connection) == []
+
+
+async def test_a_private_address_from_the_web_is_not_asked(services, air):
+    stream_id = await schedule(services, air.url, seconds=1, allowed=False)
+    served = air.served
+    async with recording_worker(services):
+        await until_ended(services, stream_id)
+    stream, _, _, _ = await state(services, stream_id)
+    assert "private network" in stream.last_error
+    assert air.served == served
+
+
+def children_of(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+async def test_kill_9_of_the_recorder_loses_and_doubles_nothing_committed(services, air):
+    stream_id = await schedule(services, air.url)
+    data_dir = services.settings.data_dir
+
+    async def start():
+        environment = {**os.environ, "STREAMARCHIVE_DATA_DIR": str(data_dir), "PYTHONPATH": str(Path.cwd())}
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "streamarchive", "work", "recorder", env=environment, start_new_session=True
+        )
+
+    worker = await start()
+    try:
+        await until_segments(services, stream_id, 1)
+        _, _, _, _ = await state(services, stream_id)
+        ffmpegs = children_of(worker.pid)
+        assert ffmpegs
+        os.killpg(worker.pid, signal.SIGKILL)
+        await worker.wait()
+        _, before, _, _ = await state(services, stream_id)
+        worker = await start()
+        await until_segments(services, stream_id, len(before) + 2, takes=2)
+        for pid in ffmpegs:
+            assert not Path(f"/proc/{pid}").exists(), "an ffmpeg has outlived its recorder"
+        await request_stop(services, stream_id)
+        await until_ended(services, stream_id)
+    finally:
+        if worker.returncode is None:
+            worker.terminate()
+        await worker.wait()
+    segments = await check_books(services, stream_id)
+    assert segments[: len(before)] == before
+    _, _, takes, gaps = await state(services, stream_id)
+    assert len(takes) == 2
+    assert len(gaps) == 1
+    rescued = segments[len(before)]
+    assert rescued.take_id == takes[0].id
+    assert rescued.partial, "what had not been listed yet is rescued"
+
+
+async def test_a_fenced_recorder_stops_and_writes_nothing_more(services, air):
+    stream_id = await schedule(services, air.url)
+    patience = Patience(stall=6.0, stop=0.5, lease=60.0, renew=0.3, first_retry=0.1)
+    async with recording_worker(services, patience):
+        await until_segments(services, stream_id, 1)
+        stream, _, _, _ = await state(services, stream_id)
+        await streams.release(services.database, stream_id, stream.epoch)
+        taken = await streams.claim(services.database, stream_id, "another@elsewhere", timedelta(minutes=5))
+        assert taken is not None
+        _, before, _, _ = await state(services, stream_id)
+
+        async def ended():
+            folder = services.settings.data_dir / "recorder" / str(stream_id) / "0"
+            names = [task.get_name() for task in asyncio.all_tasks()]
+            return folder.is_dir() and f"stream {stream_id}" not in names
+
+        await until_async(ended, "the recorder to give up")
+        _, after, _, _ = await state(services, stream_id)
+    assert after == before
+    stream, _, _, _ = await state(services, stream_id)
+    assert stream.owner == "another@elsewhere"
