@@ -156,7 +156,8 @@ class Site:
     services: Services
     media: Media
     scratch: Path
-    url: str = ""
+    app: http.Application
+    url: str
 
     async def keep(self, file: Path, prefix: str, suffix: str):
         copy = self.scratch / f"copy{suffix}"
@@ -210,6 +211,7 @@ class Site:
             AssetKind.MP4: (self.media.mp4, ".mp4", "video/mp4"),
             AssetKind.M4A: (self.media.m4a, ".m4a", "audio/mp4"),
             AssetKind.POSTER: (self.media.poster, ".jpg", "image/jpeg"),
+            AssetKind.ORIGINAL: (self.media.mp4, ".mp4", "video/mp4"),
         }[kind]
         stored = await self.keep(file, "assets", suffix)
         async with self.services.database.write() as tx:
@@ -249,12 +251,13 @@ async def open_site(folder: Path, media: Media) -> AsyncIterator[Site]:
     scratch.mkdir()
     async with open_services(settings) as services:
         await services.search.prepare()
-        runner = http.AppRunner(create_app(services), handle_signals=False, access_log=None)
+        app = create_app(services)
+        runner = http.AppRunner(app, handle_signals=False, access_log=None)
         await runner.setup()
         try:
             listener = http.TCPSite(runner, "127.0.0.1", 0)
             await listener.start()
             host, port = runner.addresses[0][:2]
-            yield Site(services, media, scratch, f"http://{host}:{port}")
+            yield Site(services, media, scratch, app, f"http://{host}:{port}")
         finally:
             await runner.cleanup()

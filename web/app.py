@@ -9,14 +9,14 @@ from streamarchive.services import Services
 from .demo import add_desk
 from .events import Hub
 from .keys import HUB, RENDERER, SERVICES
-from .middleware import add_headers, explain_errors, identify, refuse_foreign_forms
+from .middleware import add_headers, explain_errors, greet, identify, refuse_foreign_forms
 from .render import Renderer
 from .routes import DEMO_ROUTES, add_routes
 
 
 def create_app(services: Services) -> web.Application:
     """Pages, media, events and the JSON API over these services."""
-    app = web.Application(middlewares=[identify, explain_errors, refuse_foreign_forms])
+    app = web.Application(middlewares=[greet, explain_errors, identify, refuse_foreign_forms])
     app[SERVICES] = services
     app[RENDERER] = Renderer()
     app[HUB] = Hub(services.database)

@@ -122,6 +122,11 @@ class Hub:
             if not self._pages:
                 await self._stop()
 
+    @property
+    def is_tailing(self) -> bool:
+        """Whether the catalogue is being watched: only while a page is open."""
+        return self._tail is not None
+
     async def close(self) -> None:
         """Close every page and stop the tail."""
         for page in [page for pages in self._pages.values() for page in pages]:
@@ -155,7 +160,9 @@ class Hub:
                         await self._deliver()
             except DatabaseError as error:
                 log.warning("events pause: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:  # a tail that ends would leave every open page standing still, without a word
+                log.exception("events pause")
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _deliver(self) -> None:
         async with self._turn, self._database.read() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -85,15 +86,21 @@ def _is_worth_compressing(response: web.StreamResponse) -> bool:
 
 
 @web.middleware
-async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Put a `Visit` on the request."""
+async def greet(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Put a `Visit` in the visitor's language on the request, so that whatever happens can be told."""
     language = choose_language(
         request.cookies.get(COOKIE),
         request.headers.get("Accept-Language", ""),
         request.app[RENDERER].languages,
     )
-    request[VISIT] = Visit(Asker(), language)  # an error while we look must find a visit to be shown to
-    request[VISIT] = Visit(await auth.who_asks(request), language)
+    request[VISIT] = Visit(Asker(), language)
+    return await handler(request)
+
+
+@web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who asks."""
+    request[VISIT] = replace(request[VISIT], asker=await auth.who_asks(request))
     return await handler(request)
 
 
@@ -123,6 +130,8 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         if error.status < 400:
             raise
         return error_response(request, error.status, error.text or error.reason, error.headers.get("Allow"))
+    except ConnectionResetError:
+        raise  # the browser has left; there is nobody to explain anything to
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return error_response(request, 500, "")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from streamarchive.errors import StreamArchiveError
+
 from .keys import SERVICES
+
+log = logging.getLogger(__name__)
 
 _RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*$", re.IGNORECASE)
 HEADERS = {"Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"}
@@ -77,7 +82,14 @@ async def send(request: web.Request, stored: Stored) -> web.StreamResponse:
         response.headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{stored.size_bytes}"
     await response.prepare(request)
     if request.method != "HEAD":
-        async for chunk in request.app[SERVICES].store.read(stored.key, part.start, part.end):
-            await response.write(chunk)
+        try:
+            async for chunk in request.app[SERVICES].store.read(stored.key, part.start, part.end):
+                await response.write(chunk)
+        except StreamArchiveError as error:
+            # Half of the answer is out: all that is left is to cut the connection, so that nobody takes it for whole.
+            log.error("sending %s broke off: %s", stored.key, error)
+            if request.transport is not None:
+                request.transport.abort()
+            return response
     await response.write_eof()
     return response

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
-from aiohttp_sse import sse_response
+from aiohttp_sse import EventSourceResponse, sse_response
 
 from ..access import open_interview
+from ..events import Page
 from ..keys import HUB, SERVICES, VISIT
 
 _RETRY_MS = 2_000
+_PING_SECONDS = 5.0
+"""How soon a page that was closed is noticed while nothing else is sent."""
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -18,12 +23,21 @@ async def stream(request: web.Request) -> web.StreamResponse:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
     async with (
         request.app[HUB].open_page(interview.id, visit, _seen(request)) as page,
-        sse_response(request) as response,
+        sse_response(request, ping_interval=_PING_SECONDS) as response,
     ):
-        await response.send("{}", event="hello", retry=_RETRY_MS)
-        async for message in page.messages():
-            await response.send(message.text(visit), event=message.event, id=str(message.id))
+        left = asyncio.create_task(_close_when_left(response, page))
+        try:
+            await response.send("{}", event="hello", retry=_RETRY_MS)
+            async for message in page.messages():
+                await response.send(message.text(visit), event=message.event, id=str(message.id))
+        finally:
+            left.cancel()
     return response
+
+
+async def _close_when_left(response: EventSourceResponse, page: Page) -> None:
+    await response.wait()
+    page.close()
 
 
 def _seen(request: web.Request) -> int | None:
