@@ -96,8 +96,8 @@ def announce(*, cpu: bool) -> None:
 
 def make_environment() -> None:
     """Create `.venv`, where need be with Debian's python3-venv."""
-    if PYTHON.exists() and succeeds([str(PYTHON), "-m", "pip", "--version"]):
-        return
+    if str(VENV) in read(VENV / "bin" / "pip") and succeeds([str(PYTHON), "-m", "pip", "--version"]):
+        return  # its programs name their place, so one that was moved with the checkout is made anew
     if find_spec("ensurepip") is None:
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
         if not can_use_apt():
