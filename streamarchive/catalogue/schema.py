@@ -28,6 +28,7 @@ from streamarchive.errors import DatabaseError, SchemaTooNewError
 from streamarchive.settings import redact
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_SECONDS = 120
 _LOCK = 0x4D494752  # PostgreSQL: one process migrates at a time
 
 
@@ -37,29 +38,42 @@ def migrate(url: str) -> bool:
     Raises `SchemaTooNewError` for one of a newer StreamArchive, `DatabaseError` if it cannot be opened.
     """
     path = _sqlite_path(url)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with _explained(url):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with _connect(url) as connection:
             current, newest = _revisions(connection, url)
-            if current == newest:
-                return False
+        if current == newest:
+            return False
         with _connect(url) as connection:
-            _upgrade(connection, url, path)
+            return _upgrade(connection, url, path)
+
+
+def check(url: str) -> None:
+    """Raise `SchemaTooNewError` or `DatabaseError` unless this version can work with the catalogue as it is."""
+    path = _sqlite_path(url)
+    if path is not None and not path.exists():
+        raise DatabaseError(f"there is no catalogue {path}; run `streamarchive migrate`")
+    with _explained(url), _connect(url) as connection:
+        current, newest = _revisions(connection, url)
+    if current is None:
+        raise DatabaseError(f"{redact(url)} holds no catalogue yet; run `streamarchive migrate`")
+    if current != newest:
+        raise DatabaseError(
+            f"the catalogue {redact(url)} is of an older StreamArchive; run `streamarchive migrate`"
+        )
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Say in a sentence why a catalogue cannot be opened."""
+    try:
+        yield
     except DBAPIError as error:
         reason = str(error.orig).strip().split("\n")[0]
         raise DatabaseError(f"cannot open the catalogue {redact(url)}: {reason}") from error
     except (OSError, sqlite3.Error) as error:
         raise DatabaseError(f"cannot open the catalogue {redact(url)}: {error}") from error
-    return True
-
-
-def check(url: str) -> None:
-    """Raise `SchemaTooNewError` or `DatabaseError` unless this version can work with the catalogue as it is."""
-    with _connect(url) as connection:
-        current, newest = _revisions(connection, url)
-    if current != newest:
-        raise DatabaseError("the catalogue is of an older StreamArchive; run `streamarchive migrate`")
 
 
 def _sqlite_path(url: str) -> Path | None:
@@ -71,7 +85,8 @@ def _sqlite_path(url: str) -> Path | None:
 def _connect(url: str) -> Iterator[Connection]:
     parsed = make_url(url)
     driver = "sqlite" if parsed.get_backend_name() == "sqlite" else "postgresql+psycopg"
-    engine = create_engine(parsed.set(drivername=driver), poolclass=NullPool)
+    waiting = {"timeout": _BUSY_SECONDS} if driver == "sqlite" else {}
+    engine = create_engine(parsed.set(drivername=driver), poolclass=NullPool, connect_args=waiting)
     try:
         with engine.connect() as connection:
             yield connection
@@ -105,7 +120,7 @@ def _revisions(connection: Connection, url: str) -> tuple[str | None, str | None
     return current, script.get_current_head()
 
 
-def _upgrade(connection: Connection, url: str, path: Path | None) -> None:
+def _upgrade(connection: Connection, url: str, path: Path | None) -> bool:
     if path is not None:
         raw = connection.connection.driver_connection
         raw.isolation_level = None  # type: ignore[union-attr]  # the driver must not begin or commit by itself
@@ -116,17 +131,18 @@ def _upgrade(connection: Connection, url: str, path: Path | None) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    current, newest = _revisions(connection, url)  # somebody else may have done it while we waited
-    if current != newest:
-        if path is not None and current is not None:
-            _backup(path, current)
-        _run(connection)
-        if path is not None:
-            _check_foreign_keys(connection)
+    current, newest = _revisions(connection, url)
+    if current == newest:  # somebody else did it while we waited
+        return False
+    if path is not None and current is not None:
+        _backup(path, current)
+    _run(connection)
     if path is not None:
+        _check_foreign_keys(connection)
         connection.exec_driver_sql("COMMIT")
     else:
         connection.commit()
+    return True
 
 
 def _run(connection: Connection) -> None:
