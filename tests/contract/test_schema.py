@@ -170,11 +170,10 @@ def test_rebuilding_a_table_keeps_every_row(catalogue_url: str, newer: Path) -> 
         assert "rating" in {column["name"] for column in sa.inspect(connection).get_columns("recording")}
         keys = sa.inspect(connection).get_foreign_keys("media_segment")
         assert {key["referred_table"] for key in keys} == {"recording", "take"}
-        with pytest.raises(sa.exc.IntegrityError):  # and the references still hold
-            with connected(catalogue_url) as another:
-                if another.dialect.name == "sqlite":
-                    another.exec_driver_sql("PRAGMA foreign_keys=ON")
-                another.exec_driver_sql("DELETE FROM recording")
+    with pytest.raises(sa.exc.IntegrityError), connected(catalogue_url) as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        connection.exec_driver_sql("DELETE FROM recording")
 
 
 def test_a_copy_is_made_before_a_file_is_migrated(sqlite_catalogue: str, newer: Path) -> None:
