@@ -166,7 +166,6 @@ def pcm_from_transport_stream() -> list[str]:
         codec_whitelist=DECODERS,
         probesize=65_536,
         analyzeduration=1_000_000,
-        fflags="nobuffer",
     )
     return ["-copyts", *_samples(source)]
 
