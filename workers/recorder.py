@@ -100,7 +100,8 @@ class StreamRecorder:
     def heed(self, stream: Stream) -> None:
         """Take in what people have changed: a request to stop, another end."""
         if stream.epoch != self._stream.epoch:
-            return self.pause()  # it is somebody else's
+            self.pause()  # it is somebody else's
+            return
         self._stream = stream
         if stream.stop_requested or (stream.ends_at is not None and stream.ends_at <= datetime.now(UTC)):
             self._over = True

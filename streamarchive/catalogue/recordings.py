@@ -291,6 +291,15 @@ async def assets(connection: AsyncConnection, recording_id: RecordingId) -> dict
     }
 
 
+async def made_from(connection: AsyncConnection, recording_id: RecordingId) -> dict[AssetKind, str]:
+    """What each of its files was made from: the same source need not be used again."""
+    table = tables.asset
+    rows = await connection.execute(
+        select(table.c.kind, table.c.made_from).where(table.c.recording_id == recording_id)
+    )
+    return {AssetKind(row.kind): row.made_from for row in rows}
+
+
 def _recording(row: Any) -> Recording:  # noqa: ANN401 - a result row
     return Recording(
         id=row.id,

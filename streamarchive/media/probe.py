@@ -72,11 +72,11 @@ class MediaInfo:
         return self.tracks.audio is not None
 
 
-async def probe(file: Path, *, name: str | None = None) -> MediaInfo:
+async def probe(file: Path, *, name: str | None = None, silent_allowed: bool = False) -> MediaInfo:
     """Read a file from end to end in the sandbox. `name` is what people call it.
 
     Raises `UnreadableMediaError`, in one sentence, for what is no media, is empty, is damaged beyond use, has
-    no sound or is merely a list of other files.
+    no sound (unless `silent_allowed`) or is merely a list of other files.
     """
     name = name or file.name
     size, kind = await asyncio.to_thread(_check_head, file, name)
@@ -88,7 +88,10 @@ async def probe(file: Path, *, name: str | None = None) -> MediaInfo:
                 reached_ms = _microseconds(line) or reached_ms
         await process.wait()
         messages, complaint = process.stderr_tail, process.complaint
-    return _judge(name, size, reached_ms, messages, complaint)
+    info = _judge(name, size, reached_ms, messages, complaint)
+    if not info.has_audio and not silent_allowed:
+        raise UnreadableMediaError(f"{name} has a picture but no sound, so there is nothing to transcribe in it")
+    return info
 
 
 def kind_of(head: bytes) -> str | None:
@@ -184,11 +187,9 @@ def _judge(name: str, size: int, reached_ms: int, messages: tuple[str, ...], com
     if report.audio is None and report.video is None:
         if any("moov atom not found" in line for line in messages):
             raise UnreadableMediaError(f"{name} is incomplete: its index is missing; copy or export it again")
-        raise UnreadableMediaError(f"{name} cannot be read as media ({_plain(complaint)}); is it damaged?")
-    if report.audio is None:
-        raise UnreadableMediaError(f"{name} has a picture but no sound, so there is nothing to transcribe in it")
+        raise UnreadableMediaError(f"{name} cannot be read as media ({plain(complaint)}); is it damaged?")
     if "none" in (report.audio, report.video) or reached_ms == 0:
-        raise UnreadableMediaError(f"{name} holds no sound that can be read ({_plain(complaint)})")
+        raise UnreadableMediaError(f"{name} holds nothing that can be read ({plain(complaint)})")
     return MediaInfo(
         format=report.format,
         duration_ms=reached_ms,
@@ -215,8 +216,8 @@ def _clock(ms: int) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _plain(complaint: str) -> str:
-    """ffmpeg's message without addresses and file names."""
+def plain(complaint: str) -> str:
+    """ffmpeg's message without its addresses and file names."""
     text = re.sub(r"\[[^\]]*\] ?", "", complaint)
     text = re.sub(r"file:\S+", "", text)
     return text.strip().rstrip(".") or "ffmpeg found no tracks"

@@ -1,0 +1,72 @@
+"""From takes, or from an upload, to what people play: fast-start MP4, M4A, and a poster.
+
+Takes are joined by the concat demuxer, one file a take with its duration given: the result then agrees with
+the media clock, where one entry a segment was 0.4 s off and plain concatenation 0.6 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from streamarchive.errors import MediaError, StorageError
+from streamarchive.media import commands, sandbox
+from streamarchive.media.commands import Part, Tracks
+from streamarchive.media.probe import plain
+
+Report = Callable[[float], None]
+"""Called with a fraction from 0 to 1."""
+
+
+def concatenate(files: Iterable[Path], target: Path) -> None:
+    """Put the segments of one take behind each other. Blocks. Raises `StorageError`."""
+    try:
+        with target.open("ab") as whole:
+            for file in files:
+                with file.open("rb") as part:
+                    shutil.copyfileobj(part, whole, 1 << 20)
+    except OSError as error:
+        raise StorageError(f"cannot put a take together: {error.strerror}; is the disk full?") from error
+
+
+async def join(parts: Sequence[Part], tracks: Tracks, target: Path, report: Report) -> None:
+    """Join takes, given as one MPEG-TS file each, into an MP4 (M4A). Raises `MediaError`."""
+    script = target.with_suffix(".ffconcat")
+    await asyncio.to_thread(script.write_text, commands.concat_script(parts), encoding="utf-8")
+    total_ms = sum(part.duration_ticks for part in parts) // 90
+    await _run(commands.join(script, target, tracks), target, total_ms, report)
+
+
+async def make_playable(source: Path, tracks: Tracks, target: Path, total_ms: int, report: Report) -> None:
+    """Turn an upload into an MP4 (M4A) that browsers play. Raises `MediaError`."""
+    await _run(commands.make_playable(source, target, tracks), target, total_ms, report)
+
+
+async def take_sound(source: Path, tracks: Tracks, target: Path) -> None:
+    """Copy the sound of an MP4 into an M4A. Raises `MediaError`."""
+    sound = Tracks(None, tracks.audio)
+    await _run(commands.make_playable(source, target, sound), target, 0, lambda _: None)
+
+
+async def take_picture(source: Path, target: Path, *, at_ms: int) -> None:
+    """A poster. Raises `MediaError` if there is no picture at this time."""
+    await _run(commands.poster(source, target, at_ms=at_ms), target, 0, lambda _: None)
+
+
+async def _run(arguments: Sequence[str], target: Path, total_ms: int, report: Report) -> None:
+    """Run ffmpeg in the sandbox and judge it by the file that it leaves."""
+    async with await sandbox.start(arguments, sandbox.ENCODE, cwd=target.parent) as process:
+        async for line in process.lines():
+            name, _, value = line.partition("=")
+            if name == "out_time_us" and value.isdigit() and total_ms:
+                report(min(1.0, int(value) / 1000 / total_ms))
+        status = await process.wait()
+    made = await asyncio.to_thread(_size, target)
+    if status != 0 or not made:
+        raise MediaError(f"cannot make {target.name}: {plain(process.complaint)}")
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
