@@ -86,7 +86,7 @@ async def send(request: web.Request, stored: Stored) -> web.StreamResponse:
             async for chunk in request.app[SERVICES].store.read(stored.key, part.start, part.end):
                 await response.write(chunk)
         except StreamArchiveError as error:
-            # Half of the answer is out: all that is left is to cut the connection, so that nobody takes it for whole.
+            # Half of the answer is out: cut the connection, so that nobody takes it for the whole.
             log.error("sending %s broke off: %s", stored.key, error)
             if request.transport is not None:
                 request.transport.abort()

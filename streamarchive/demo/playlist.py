@@ -14,6 +14,8 @@ WINDOW = 10
 KEPT = 40
 """Segments kept on disk: those listed, and those that a slow client may still be fetching."""
 
+_FIRST_SECONDS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -60,17 +62,18 @@ class LivePlaylist:
             self._news.notify_all()
 
     async def wait_if_due(self) -> None:
-        """Wait for the next segment where it is about to be ready.
+        """Wait for the next segment where it is about to be ready, and for the first one in any case.
 
         A client that asks shortly before a segment is finished would otherwise come back for it half a
         segment later.
         """
         age = asyncio.get_running_loop().time() - self._last_at
-        if self._ended or not 0.4 * SEGMENT_SECONDS < age < 2 * SEGMENT_SECONDS:
+        due = not self._entries or 0.4 * SEGMENT_SECONDS < age < 2 * SEGMENT_SECONDS
+        if self._ended or not due:
             return
         seen = self._next
         try:
-            async with asyncio.timeout(SEGMENT_SECONDS), self._news:
+            async with asyncio.timeout(SEGMENT_SECONDS if self._entries else _FIRST_SECONDS), self._news:
                 await self._news.wait_for(lambda: self._next > seen or self._ended)
         except TimeoutError:
             return

@@ -55,3 +55,12 @@ async def test_nobody_waits_right_after_a_segment_or_for_a_broadcast_that_is_ove
     await playlist.end()
     await asyncio.wait_for(playlist.wait_if_due(), 0.2)
     assert playlist.text().endswith("#EXT-X-ENDLIST\n")
+
+
+async def test_the_first_segment_is_waited_for():
+    playlist = LivePlaylist(0)
+    waiting = asyncio.create_task(playlist.wait_if_due())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await playlist.add(EncodedSegment("segment-000000.ts", 1.0))
+    await asyncio.wait_for(waiting, 5)

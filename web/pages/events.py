@@ -30,6 +30,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
             await response.send("{}", event="hello", retry=_RETRY_MS)
             async for message in page.messages():
                 await response.send(message.text(visit), event=message.event, id=str(message.id))
+        except ConnectionResetError:
+            pass  # the page was closed while we wrote
         finally:
             left.cancel()
     return response
