@@ -177,8 +177,8 @@ async def by_ids(connection: AsyncConnection, ids: Collection[InterviewId]) -> d
 
 
 async def find(connection: AsyncConnection, reference: str) -> Interview:
-    """By id, by `id-slug` or by slug; the newest of that slug. Raises `NotFoundError`."""
-    reference = reference.rstrip("/").rsplit("/", 1)[-1]
+    """By id, by `id-slug`, by address or by slug; the newest of that slug. Raises `NotFoundError`."""
+    reference = re.split("[?#]", reference, maxsplit=1)[0].rstrip("/").rsplit("/", 1)[-1]
     statement = select(_t).where(_t.c.id.in_([reference, reference.split("-", 1)[0]]) | (_t.c.slug == reference))
     found = await _load(connection, statement.order_by(_t.c.created_at.desc()))
     if not found:

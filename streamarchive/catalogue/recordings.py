@@ -204,7 +204,10 @@ async def put_asset(
     media_type: str,
     made_from: str,
 ) -> str | None:
-    """Make this the recording's file of its kind; the key of the one it replaces, to be deleted afterwards."""
+    """Make this the recording's file of its kind; the key of the one it replaces, to be deleted afterwards.
+
+    None if there was none, or if its key goes on being used.
+    """
     table = tables.asset
     row = (
         await tx.execute(
@@ -225,7 +228,14 @@ async def put_asset(
     )
     for interview_id in await interviews.ids_of_recording(tx, recording_id):
         await changes.publish(tx, "asset", interview_id, {"kind": kind})
-    return row.key if row is not None and row.key != stored.key else None
+    return row.key if row is not None and not await uses(tx, row.key) else None
+
+
+async def uses(connection: AsyncConnection, key: str) -> bool:
+    """Whether any recording has this file of the store as an asset."""
+    table = tables.asset
+    statement = select(table.c.id).where(table.c.key == key).limit(1)
+    return (await connection.execute(statement)).first() is not None
 
 
 async def get(connection: AsyncConnection, recording_id: RecordingId) -> Recording:

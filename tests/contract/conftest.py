@@ -1,6 +1,7 @@
-"""A migrated catalogue of the test's own, over SQLite and over PostgreSQL.
+"""A migrated, empty catalogue for every test, over SQLite and over PostgreSQL.
 
-Migrating takes a second, so each is migrated once a session and copied for every test.
+Migrating takes a second, so each is migrated once a session. SQLite's file is copied; copying a PostgreSQL
+database takes up to a second as well, so there all tests share one, which is swept before each.
 """
 
 from __future__ import annotations
@@ -9,12 +10,22 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from streamarchive.catalogue import schema
+from streamarchive.catalogue import schema, tables
 from streamarchive.catalogue.database import Database
 
 BACKENDS = ("sqlite", "postgresql")
+SWEEP = "\n".join(
+    [
+        # What a killed process has left open would keep its locks for a while.
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid();",
+        *(f'DELETE FROM "{table.name}";' for table in reversed(tables.metadata.sorted_tables)),
+        "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';",
+    ]
+)
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +52,18 @@ def sqlite_catalogue(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.fixture
-def postgresql_catalogue(postgresql_template: str, postgresql_databases: Callable[..., str]) -> str:
-    """URL of a migrated, empty PostgreSQL catalogue."""
+@pytest.fixture(scope="session")
+def postgresql_shared(postgresql_template: str, postgresql_databases: Callable[..., str]) -> str:
+    """URL of the migrated database that tests use one after the other."""
     return postgresql_databases(postgresql_template)
+
+
+@pytest.fixture
+def postgresql_catalogue(postgresql_shared: str) -> str:
+    """URL of a migrated, empty PostgreSQL catalogue."""
+    with psycopg.connect(postgresql_shared) as connection:
+        connection.execute(SWEEP)
+    return postgresql_shared
 
 
 @pytest.fixture(params=BACKENDS)

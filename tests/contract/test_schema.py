@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,6 +38,12 @@ def upgrade() -> None:
     with op.batch_alter_table("recording", recreate=rebuilt) as batch:
         batch.add_column(sa.Column("rating", sa.Integer(), nullable=True))
 '''
+
+
+@pytest.fixture
+def postgresql_catalogue(postgresql_template: str, postgresql_databases: Callable[..., str]) -> str:
+    """A copy of its own: these tests change the schema."""
+    return postgresql_databases(postgresql_template)
 
 
 @contextmanager

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from streamarchive.catalogue import changes, recordings, streams
+from streamarchive.catalogue.database import Database, now
+from streamarchive.errors import FencedError, NotFoundError
+from streamarchive.models import InterviewId, Stream, StreamId, StreamState
+from tests import factories
+
+PAST = timedelta(seconds=-1)
+URL = "http://source.example/live.m3u8"
+
+
+async def create(database: Database, **times: timedelta) -> tuple[InterviewId, StreamId]:
+    interview_id = await factories.interview(database)
+    async with database.write() as tx:
+        moment = await now(tx)
+        stream_id = await streams.create(
+            tx, interview_id, URL, **{name: moment + shift for name, shift in times.items()}
+        )
+    return interview_id, stream_id
+
+
+async def claim(database: Database, stream_id: StreamId, owner: str, lease: timedelta) -> Stream:
+    stream = await streams.claim(database, stream_id, owner, lease)
+    assert stream is not None
+    return stream
+
+
+async def due(database: Database) -> list[StreamId]:
+    async with database.read() as connection:
+        return [stream.id for stream in await streams.due(connection)]
+
+
+async def test_a_stream_is_due_between_its_start_and_its_end_while_nobody_has_it(database: Database) -> None:
+    _, later = await create(database, starts_at=timedelta(hours=1))
+    _, second = await create(database)
+    _, first = await create(database, starts_at=timedelta(hours=-1))
+    assert await due(database) == [first, second]
+    stream = await claim(database, first, "a", factories.LEASE)
+    assert await due(database) == [second]
+    async with database.write() as tx:
+        await streams.end(tx, stream)
+    assert await due(database) == [second]
+    await claim(database, second, "a", PAST)
+    assert await due(database) == [second]
+    assert later not in await due(database)
+
+
+async def test_only_one_of_many_gets_a_stream(database: Database) -> None:
+    _, stream_id = await create(database)
+    claims = await asyncio.gather(
+        *(streams.claim(database, stream_id, str(number), factories.LEASE) for number in range(8))
+    )
+    assert len([stream for stream in claims if stream is not None]) == 1
+
+
+async def test_the_epoch_rises_with_every_owner_and_fences_the_one_before(database: Database) -> None:
+    _, stream_id = await create(database)
+    first = await claim(database, stream_id, "a", PAST)
+    renewed = await streams.renew(database, stream_id, first.epoch, PAST)  # late, but nobody came
+    assert (renewed.owner, renewed.epoch) == ("a", first.epoch)
+    second = await claim(database, stream_id, "b", factories.LEASE)
+    assert (second.owner, second.epoch) == ("b", first.epoch + 1)
+    with pytest.raises(FencedError, match="another process"):
+        await streams.renew(database, stream_id, first.epoch, factories.LEASE)
+    for step in (
+        lambda tx: streams.require_epoch(tx, stream_id, first.epoch),
+        lambda tx: streams.end(tx, first),
+        lambda tx: recordings.begin(tx, first, has_video=True),
+    ):
+        with pytest.raises(FencedError):
+            async with database.write() as tx:
+                await step(tx)
+    await streams.release(database, stream_id, first.epoch)  # too late to give away what is b's
+    async with database.read() as connection:
+        assert await streams.get(connection, stream_id) == second
+
+
+async def test_nobody_can_take_a_stream_over_while_its_owner_commits(database: Database) -> None:
+    """The lease has run out, but what the first commits now is still before the second's time."""
+    _, stream_id = await create(database)
+    first = await claim(database, stream_id, "a", PAST)
+    owned, commit = asyncio.Event(), asyncio.Event()
+
+    async def write() -> None:
+        async with database.write() as tx:
+            await streams.require_epoch(tx, stream_id, first.epoch)
+            owned.set()
+            await commit.wait()
+            await recordings.begin(tx, first, has_video=True)
+
+    writing = asyncio.create_task(write())
+    await owned.wait()
+    taking = asyncio.create_task(claim(database, stream_id, "b", factories.LEASE))
+    await asyncio.wait([taking], timeout=0.3)
+    assert not taking.done()
+    commit.set()
+    await writing
+    second = await taking
+    assert second.recording_id is not None
+    assert second.state is StreamState.RECORDING
+
+
+async def test_what_is_released_can_be_claimed_at_once(database: Database) -> None:
+    _, stream_id = await create(database)
+    stream = await claim(database, stream_id, "a", factories.LEASE)
+    assert await streams.claim(database, stream_id, "b", factories.LEASE) is None
+    await streams.release(database, stream_id, stream.epoch)
+    assert await due(database) == [stream_id]
+    assert (await claim(database, stream_id, "b", factories.LEASE)).epoch == stream.epoch + 1
+
+
+async def test_an_ended_stream_is_nobodys(database: Database) -> None:
+    interview_id, stream_id = await create(database)
+    stream = await claim(database, stream_id, "a", factories.LEASE)
+    async with database.write() as tx:
+        await streams.end(tx, stream)
+    assert await streams.claim(database, stream_id, "b", factories.LEASE) is None
+    async with database.read() as connection:
+        [found] = await streams.of_interview(connection, interview_id)
+    assert (found.state, found.owner, found.lease_until) == (StreamState.ENDED, None, None)
+
+
+async def test_a_recorder_learns_of_a_stop_when_it_renews(database: Database) -> None:
+    interview_id, stream_id = await create(database)
+    stream = await claim(database, stream_id, "a", factories.LEASE)
+    assert not stream.stop_requested
+    async with database.write() as tx:
+        last = await changes.newest_id(tx)
+        await streams.request_stop(tx, stream_id)
+    assert (await streams.renew(database, stream_id, stream.epoch, factories.LEASE)).stop_requested
+    async with database.read() as connection:
+        [change] = await changes.after(connection, last)
+    assert (change.kind, change.interview_id) == ("interview", interview_id)
+
+
+async def test_what_is_wrong_with_a_source_is_shown_until_it_is_right(database: Database) -> None:
+    _, stream_id = await create(database)
+    first = await claim(database, stream_id, "a", PAST)
+    second = await claim(database, stream_id, "b", factories.LEASE)
+    steps = ((second, "refused", "refused"), (first, "late", "refused"), (second, None, None))
+    for stream, error, shown in steps:
+        async with database.write() as tx:
+            await streams.set_error(tx, stream, error)
+        async with database.read() as connection:
+            assert (await streams.get(connection, stream_id)).last_error == shown
+
+
+async def test_no_stream_is_no_stream(database: Database) -> None:
+    for step in (streams.get, streams.request_stop):
+        with pytest.raises(NotFoundError):
+            async with database.write() as tx:
+                await step(tx, StreamId(7))
+    assert await streams.claim(database, StreamId(7), "a", factories.LEASE) is None
