@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from streamarchive import captions, jobs
 from streamarchive.catalogue import interviews, recordings, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.interviews import Guest
-from streamarchive.errors import MediaError, UnreadableMediaError
+from streamarchive.errors import DatabaseError, MediaError, UnreadableMediaError
 from streamarchive.media import probe
 from streamarchive.models import AssetKind, CueDraft, InterviewId, RecordingId, RunStage, Visibility
 from streamarchive.protocols import MediaStore, StoredObject
@@ -80,9 +82,18 @@ async def import_file(
             else:
                 await _adopt_lines(tx, recording_id, lines)
     except BaseException:
-        await store.delete(stored.key)
+        await _forget_unused(database, store, stored.key)
         raise
     return interview_id
+
+
+async def _forget_unused(database: Database, store: MediaStore, key: str) -> None:
+    """Delete a file that no recording has: whoever is cancelled while it commits may have committed."""
+    with suppress(DatabaseError):
+        async with database.read() as connection:
+            used = await recordings.uses(connection, key)
+        if not used:
+            await store.delete(key)
 
 
 async def _store_copy(store: MediaStore, file: Path, incoming: Path) -> StoredObject:
@@ -104,7 +115,9 @@ async def _store_copy(store: MediaStore, file: Path, incoming: Path) -> StoredOb
     except OSError as error:
         raise MediaError(f"cannot copy {file.name} into the archive: {error.strerror}") from error
     try:
-        return await store.adopt(path, "original/", file.suffix.lower() if file.suffix.isascii() else "")
+        # Two imports of one file must not share a key: deleting it for one would take it from the other.
+        prefix = f"original/{secrets.token_hex(5)}-"
+        return await store.adopt(path, prefix, file.suffix.lower() if file.suffix.isascii() else "")
     finally:
         path.unlink(missing_ok=True)
 
