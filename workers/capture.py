@@ -45,7 +45,7 @@ class Capture:
         self._ledger = ledger
         self._source = source
         self._patience = patience
-        self._number = ledger.next_take
+        self._number = ledger.next_folder
         self._names: asyncio.Queue[str | None] = asyncio.Queue()
         self._listed = ""
 
@@ -63,7 +63,7 @@ class Capture:
         raise SourceError(f"{reason} before anything could be recorded{_because(process.complaint)}")
 
     def _delivered(self) -> bool:
-        return self._ledger.current_take == self._number
+        return self._ledger.folder == self._number
 
     async def _attempt(self, halt: asyncio.Event, *, with_sound: bool) -> tuple[str, FfmpegProcess]:
         """One ffmpeg, which has ended then, and why it has."""

@@ -8,6 +8,7 @@ recorder finds it and commits it, or finds it committed.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import re
@@ -19,8 +20,9 @@ from typing import Self
 
 from streamarchive import jobs
 from streamarchive.catalogue import recordings, streams
-from streamarchive.clock import TakeClock
+from streamarchive.clock import Span, TakeClock
 from streamarchive.errors import UnreadableMediaError
+from streamarchive.media.overlap import Overlap
 from streamarchive.media.segments import SegmentTimes, read_times, whole_packets
 from streamarchive.models import MediaSegment, RecordingId, Stream, Take
 from streamarchive.protocols import StoredObject
@@ -29,6 +31,8 @@ from streamarchive.services import Services
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"s(\d{8})\.ts")
+_TAIL = 8
+"""How many segments back a server is expected to repeat itself after a reconnect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,11 @@ class Ledger:
         self._clock = TakeClock()
         self._end_ticks = 0
         self._sequence = 0
+        self._last_sha256 = ""
+        self._folder: int | None = None
+        self._overlap: Overlap | None = None
+        self._overlap_of: int | None = None
+        self._rescuable: set[int] = set()
 
     @classmethod
     async def open(cls, services: Services, stream: Stream, folders: Folders) -> Self:
@@ -103,19 +112,22 @@ class Ledger:
         if segments and takes:
             last, take = segments[-1], takes[-1]
             ledger._take, ledger._sequence = take, last.sequence + 1
+            ledger._last_sha256 = last.sha256
+            # Takes of one epoch behind each other may come from one folder, if the source's clock was set back.
+            ledger._rescuable = {other.number for other in takes if other.epoch == take.epoch}
             ledger._clock = TakeClock(take.base_ticks, take.origin_pts, last.pts_ticks)
             ledger._end_ticks = last.start_ticks + last.duration_ticks
             ledger.longest_ticks = max(segment.duration_ticks for segment in segments)
         return ledger
 
     @property
-    def current_take(self) -> int | None:
-        """The number of the take that segments were committed to last; None before the first."""
-        return None if self._take is None else self._take.number
+    def folder(self) -> int | None:
+        """The folder whose files were committed last; None before the first."""
+        return self._folder
 
     @property
-    def next_take(self) -> int:
-        """The number of the take that the next ffmpeg will make, should it deliver anything."""
+    def next_folder(self) -> int:
+        """Where the next ffmpeg works: the number of the take that it begins, should it deliver anything."""
         return 0 if self._take is None else self._take.number + 1
 
     @property
@@ -123,28 +135,31 @@ class Ledger:
         """Whether anything is committed."""
         return self._take is not None
 
-    async def commit(self, file: Path, number: int, *, partial: bool = False) -> None:
-        """Bring a file of take `number` into store and catalogue; it is gone from its folder afterwards.
+    async def commit(self, file: Path, folder: int, *, partial: bool = False) -> None:
+        """Bring a file into store and catalogue; it is gone from its folder, which has this number, afterwards.
 
-        What is no whole number of packets is cut and marked as partial; what holds nothing is dropped.
-        Raises `FencedError`, `StorageError`, `DatabaseError`; then the file is still there.
+        What is no whole number of packets is cut and marked as partial; what holds nothing, or only what a
+        server has sent before, is dropped. Raises `FencedError`, `StorageError`, `DatabaseError`; then the
+        file is still there.
         """
-        examined = await asyncio.to_thread(_examine, file)
-        if examined is None:
-            logger.warning("stream %s: %s holds no media and is dropped", self.stream.id, file.name)
-        else:
-            await self._commit(file, number, examined, partial=partial)
+        if folder != self._folder and self._take is not None and self._overlap_of != folder:
+            self._overlap, self._overlap_of = await self._find_tail(), folder
+        found = await asyncio.to_thread(_examine, file, self._overlap)
+        if found is None:
+            logger.info("stream %s: %s holds nothing new", self.stream.id, file.name)
+        elif found.sha256 != self._last_sha256:  # else the process died between the commit and the removal
+            await self._commit(file, folder, found, partial=partial)
         await asyncio.to_thread(file.unlink)
 
-    async def _commit(self, file: Path, number: int, found: _Examined, *, partial: bool) -> None:
-        first = self.current_take != number
-        start, duration = found.times.span(first_of_take=first)
-        clock, span = (TakeClock(self._end_ticks) if first else self._clock).place(start, duration)
+    async def _commit(self, file: Path, folder: int, found: _Examined, *, partial: bool) -> None:
+        first = folder != self._folder
+        clock, span = self._place(found, first=first)
         if not first and clock.latest <= self._clock.latest:
-            return  # the process died after the commit, before the file was removed
-        stored = await self._store(file, number)
+            # The source's clock has been set back: from here on it is another take.
+            first, (clock, span) = True, self._place(found, first=True)
+        stored = await self._store(file, folder)
+        has_video = found.times.tracks.video is not None
         async with self._services.database.write() as tx:
-            has_video = found.times.tracks.video is not None
             recording_id = await recordings.begin(tx, self.stream, has_video=has_video)
             take = await recordings.begin_take(tx, self.stream, recording_id) if first else self._take
             assert take is not None  # noqa: S101 - there is one unless this is the first of its take
@@ -164,15 +179,27 @@ class Ledger:
             await recordings.commit_segment(tx, self.stream, segment, clock.origin or 0, has_video=has_video)
             if first:
                 await streams.set_error(tx, self.stream, None)
-        self._take, self._clock, self._end_ticks = take, clock, span.end
-        self._sequence += 1
+        self._take, self._folder, self._clock, self._end_ticks = take, folder, clock, span.end
+        self._sequence, self._last_sha256 = self._sequence + 1, stored.sha256
         self.longest_ticks = max(self.longest_ticks, span.duration)
         if self.recording_id is None:
             self.recording_id = recording_id
-        if first:
             await asyncio.to_thread(self.folders.publish_spool, recording_id)
 
-    async def _store(self, file: Path, number: int) -> StoredObject:
+    def _place(self, found: _Examined, *, first: bool) -> tuple[TakeClock, Span]:
+        start, duration = found.times.span(first_of_take=first)
+        return (TakeClock(self._end_ticks) if first else self._clock).place(start, duration)
+
+    async def _find_tail(self) -> Overlap:
+        """What the server may send again: the end of what is committed."""
+        assert self.recording_id is not None  # noqa: S101 - there is a take
+        async with self._services.database.read() as connection:
+            segments = await recordings.segments(connection, self.recording_id, self._sequence - 1 - _TAIL)
+        store = self._services.store
+        tail = [b"".join([chunk async for chunk in store.read(segment.key)]) for segment in segments]
+        return await asyncio.to_thread(Overlap, tail)
+
+    async def _store(self, file: Path, folder: int) -> StoredObject:
         """Into the store by a second name, so that the first stays until the row is written."""
         link = file.with_suffix(".adopt")
 
@@ -184,7 +211,7 @@ class Ledger:
                 shutil.copyfile(file, link)
 
         await asyncio.to_thread(duplicate)
-        prefix = f"streams/{self.stream.id}/{number}/{self._sequence:08d}-"
+        prefix = f"streams/{self.stream.id}/{folder}/{self._sequence:08d}-"
         return await self._services.store.adopt(link, prefix, ".ts")
 
     async def note(self, error: str) -> None:
@@ -207,12 +234,14 @@ class Ledger:
     async def salvage(self) -> None:
         """Commit what earlier processes have left behind, oldest first; see `commit` for errors."""
         for number in await asyncio.to_thread(self._left_behind):
-            if self.current_take is not None and number < self.current_take:
-                # Another host has recorded on meanwhile: there is no place for this on the media clock.
-                folder = self.folders.take(number)
-                logger.error("media of take %s come too late and stay in %s.late", number, folder)
-                await asyncio.to_thread(folder.rename, folder.with_suffix(".late"))
-                continue
+            if self._take is not None and number <= self._take.number and number != self._folder:
+                if number not in self._rescuable:
+                    # Another host has recorded on meanwhile: the media clock has no place for this any more.
+                    folder = self.folders.take(number)
+                    logger.error("media of take %s come too late and stay in %s.late", number, folder)
+                    await asyncio.to_thread(folder.rename, folder.with_suffix(".late"))
+                    continue
+                self._folder = number
             await self.commit_rest(number)
 
     async def commit_rest(self, number: int, listed: str = "") -> None:
@@ -235,23 +264,34 @@ class Ledger:
 @dataclass(frozen=True, slots=True)
 class _Examined:
     times: SegmentTimes
+    sha256: str
     arrived_at: datetime
     cut: bool
 
 
-def _examine(file: Path) -> _Examined | None:
-    """Read a finished file, after cutting a torn end off; None if it holds nothing."""
+def _examine(file: Path, overlap: Overlap | None) -> _Examined | None:
+    """Read a finished file, after cutting off a torn end and a known beginning; None if nothing is left."""
     state = file.stat()
-    whole = whole_packets(state.st_size)
-    if whole != state.st_size:
-        os.truncate(file, whole)
-        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    written = file.read_bytes()
+    data = written[: whole_packets(len(written))]
+    if overlap is not None and data:
+        data = overlap.trim(data)
     try:
-        times = read_times(file.read_bytes())
+        times = read_times(data)
     except UnreadableMediaError:
         return None
+    if data != written:
+        _rewrite(file, data, state.st_mtime_ns)
     arrived_at = datetime.fromtimestamp(state.st_mtime, UTC)
-    return _Examined(times, arrived_at, cut=whole != state.st_size)
+    return _Examined(times, hashlib.sha256(data).hexdigest(), arrived_at, cut=len(data) != len(written))
+
+
+def _rewrite(file: Path, data: bytes, modified_ns: int) -> None:
+    """Change a file at once or not at all; it keeps its time."""
+    copy = file.with_suffix(".cut")
+    copy.write_bytes(data)
+    os.utime(copy, ns=(modified_ns, modified_ns))
+    copy.replace(file)
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -141,12 +141,12 @@ class StreamRecorder:
         """One after the other, until the end or a pause."""
         failures = 0
         while not self._halt.is_set():
-            before = ledger.current_take
+            before = ledger.folder
             try:
                 problem = await self._take(ledger)
             except MediaError as error:
                 problem = str(error)
-            failures = 0 if ledger.current_take != before else failures + 1
+            failures = 0 if ledger.folder != before else failures + 1
             if problem is None:
                 self._over = True
                 self._halt.set()

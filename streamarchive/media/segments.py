@@ -47,14 +47,18 @@ class SegmentTimes:
 
 
 @dataclass(slots=True)
-class _Track:
+class Track:
+    """A track of a segment with the time stamps of its PES packets, in the order in which they stand there."""
+
     codec: str
     video: bool
     pts: list[int] = field(default_factory=list)
-    last_start: int = 0
-    """Offset of the TS packet in which its last PES packet begins."""
+    """Unwrapped: near the first one of the segment."""
+    starts: list[int] = field(default_factory=list)
+    """Offsets of the transport packets in which they begin."""
 
     def lowest(self) -> int:
+        """The lowest of its time stamps."""
         return min(self.pts)
 
     def step(self) -> int:
@@ -73,7 +77,7 @@ def read_times(data: bytes) -> SegmentTimes:
     """Read a segment. Raises `UnreadableMediaError` if it is empty, torn or holds neither picture nor sound."""
     if not data or len(data) % PACKET_BYTES or data[0] != SYNC_BYTE:
         raise UnreadableMediaError(f"a media segment of {len(data)} bytes does not consist of whole packets")
-    tracks = _collect(data)
+    tracks = read_tracks(data)
     timed = {pid: track for pid, track in tracks.items() if track.pts}
     if not timed:
         raise UnreadableMediaError("a media segment holds neither picture nor sound")
@@ -94,29 +98,34 @@ def read_times(data: bytes) -> SegmentTimes:
     )
 
 
-def _collect(data: bytes) -> dict[int, _Track]:
-    """The tracks of a segment with the time stamps of their PES packets."""
-    tracks: dict[int, _Track] = {}
+def read_tracks(data: bytes) -> dict[int, Track]:
+    """The tracks of a segment by PID."""
+    tracks: dict[int, Track] = {}
     map_pid, near = -1, None
     for at in range(0, len(data), PACKET_BYTES):
         if not data[at + 1] & 0x40:
             continue
-        pid = (data[at + 1] & 0x1F) << 8 | data[at + 2]
+        pid = packet_pid(data, at)
         if pid == _PAT_PID and map_pid < 0:
-            map_pid = _program_map_pid(_payload(data, at))
+            map_pid = _program_map_pid(packet_payload(data, at))
         elif pid == map_pid and not tracks:
-            tracks = dict(_tracks_of(_payload(data, at)))
+            tracks = dict(_tracks_of(packet_payload(data, at)))
         elif (track := tracks.get(pid)) is not None:
-            pts = _pes_pts(_payload(data, at))
+            pts = _pes_pts(packet_payload(data, at))
             if pts is not None:
                 near = pts if near is None else near
                 track.pts.append(unwrap(pts, near))
-                track.last_start = at
+                track.starts.append(at)
     return tracks
 
 
-def _payload(data: bytes, at: int) -> bytes:
-    """What one transport packet carries."""
+def packet_pid(data: bytes, at: int) -> int:
+    """Which track or table the transport packet at an offset belongs to."""
+    return (data[at + 1] & 0x1F) << 8 | data[at + 2]
+
+
+def packet_payload(data: bytes, at: int) -> bytes:
+    """What the transport packet at an offset carries."""
     control = data[at + 3] >> 4 & 3
     start = at + 4
     if control & 2:
@@ -137,7 +146,7 @@ def _section_length(table: bytes) -> int:
     return (table[1] & 0x0F) << 8 | table[2] if len(table) > 3 else 0
 
 
-def _tracks_of(payload: bytes) -> Iterator[tuple[int, _Track]]:
+def _tracks_of(payload: bytes) -> Iterator[tuple[int, Track]]:
     """PIDs and codecs, from a PMT."""
     table = payload[1 + payload[0] :] if payload else b""
     if len(table) < 12:
@@ -147,9 +156,9 @@ def _tracks_of(payload: bytes) -> Iterator[tuple[int, _Track]]:
     while at + 5 <= end:
         kind, pid = table[at], (table[at + 1] & 0x1F) << 8 | table[at + 2]
         if kind in _VIDEO:
-            yield pid, _Track(_VIDEO[kind], video=True)
+            yield pid, Track(_VIDEO[kind], video=True)
         elif kind in _AUDIO:
-            yield pid, _Track(_AUDIO[kind], video=False)
+            yield pid, Track(_AUDIO[kind], video=False)
         at += 5 + ((table[at + 3] & 0x0F) << 8 | table[at + 4])
 
 
@@ -161,47 +170,62 @@ def _pes_pts(payload: bytes) -> int | None:
     return (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1
 
 
-def _length_of_last(data: bytes, pid: int, track: _Track) -> int:
+def _length_of_last(data: bytes, pid: int, track: Track) -> int:
     """How long the sound in the last PES packet lasts: it may hold several frames."""
     body = bytearray()
-    for at in range(track.last_start, len(data), PACKET_BYTES):
-        if (data[at + 1] & 0x1F) << 8 | data[at + 2] == pid:
-            body += _payload(data, at)
-    frames = bytes(body[9 + body[8] :]) if len(body) > 9 else b""
-    if track.codec == "aac":
-        samples, rate = _count_adts(frames)
-    elif track.codec == "mp3":
-        samples, rate = _count_mp3(frames)
-    else:
-        return track.step()
-    return round(samples * TICKS_PER_SECOND / rate) if samples else track.step()
+    for at in range(track.starts[-1], len(data), PACKET_BYTES):
+        if packet_pid(data, at) == pid:
+            body += packet_payload(data, at)
+    frames = list(_read_frames(track.codec, bytes(body[9 + body[8] :]) if len(body) > 9 else b""))
+    ticks = sum(frame.samples * TICKS_PER_SECOND / frame.rate for frame in frames)
+    return round(ticks) if frames else track.step()
 
 
-def _count_adts(frames: bytes) -> tuple[int, int]:
-    """Samples and sampling rate of AAC frames with ADTS headers."""
-    at, samples, rate = 0, 0, 1
-    while at + 7 <= len(frames) and frames[at] == 0xFF and frames[at + 1] & 0xF6 == 0xF0:
-        index = frames[at + 2] >> 2 & 15
-        length = (frames[at + 3] & 3) << 11 | frames[at + 4] << 3 | frames[at + 5] >> 5
-        if index >= len(_AAC_RATES) or length < 7:
-            break
-        rate = _AAC_RATES[index]
-        samples += 1024 * (1 + (frames[at + 6] & 3))
-        at += length
-    return samples, rate
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    start: int
+    length: int
+    samples: int
+    rate: int
 
 
-def _count_mp3(frames: bytes) -> tuple[int, int]:
-    """Samples and sampling rate of MPEG audio layer III frames."""
-    at, samples, rate = 0, 0, 1
-    while at + 4 <= len(frames) and frames[at] == 0xFF and frames[at + 1] & 0xE0 == 0xE0:
-        version, bits, index = frames[at + 1] >> 3 & 3, frames[at + 2] >> 4, frames[at + 2] >> 2 & 3
-        if version == 1 or bits in (0, 15) or index == 3 or frames[at + 1] >> 1 & 3 != 1:
-            break
-        full = version == 3
-        rate = _MP3_RATES[index] >> (0 if full else 1 if version == 2 else 2)
-        per_frame = 1152 if full else 576
-        kbits = (_MP3_KBITS if full else _MP3_KBITS_LOW)[bits]
-        samples += per_frame
-        at += per_frame // 8 * kbits * 1000 // rate + (frames[at + 2] >> 1 & 1)
-    return samples, rate
+def sound_frames(codec: str, body: bytes) -> list[bytes]:
+    """The frames of AAC or MP3 in the body of a PES packet; empty for other codecs."""
+    return [body[frame.start : frame.start + frame.length] for frame in _read_frames(codec, body)]
+
+
+def _read_frames(codec: str, body: bytes) -> Iterator[_Frame]:
+    header = {"aac": _adts_header, "mp3": _mp3_header}.get(codec)
+    at = 0
+    while header is not None and at + 7 <= len(body):
+        frame = header(body, at)
+        if frame is None:
+            return
+        yield frame
+        at += frame.length
+
+
+def _adts_header(body: bytes, at: int) -> _Frame | None:
+    """An AAC frame with its ADTS header."""
+    if body[at] != 0xFF or body[at + 1] & 0xF6 != 0xF0:
+        return None
+    index = body[at + 2] >> 2 & 15
+    length = (body[at + 3] & 3) << 11 | body[at + 4] << 3 | body[at + 5] >> 5
+    if index >= len(_AAC_RATES) or length < 7:
+        return None
+    return _Frame(at, length, 1024 * (1 + (body[at + 6] & 3)), _AAC_RATES[index])
+
+
+def _mp3_header(body: bytes, at: int) -> _Frame | None:
+    """A frame of MPEG audio, layer III."""
+    if body[at] != 0xFF or body[at + 1] & 0xE0 != 0xE0:
+        return None
+    version, bits, index = body[at + 1] >> 3 & 3, body[at + 2] >> 4, body[at + 2] >> 2 & 3
+    if version == 1 or bits in (0, 15) or index == 3 or body[at + 1] >> 1 & 3 != 1:
+        return None
+    full = version == 3
+    rate = _MP3_RATES[index] >> (0 if full else 1 if version == 2 else 2)
+    samples = 1152 if full else 576
+    kbits = (_MP3_KBITS if full else _MP3_KBITS_LOW)[bits]
+    length = samples // 8 * kbits * 1000 // rate + (body[at + 2] >> 1 & 1)
+    return _Frame(at, length, samples, rate)
