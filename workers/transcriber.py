@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from streamarchive import jobs
 from streamarchive.catalogue import interviews, recordings, transcripts
 from streamarchive.catalogue.transcripts import Run
-from streamarchive.clock import to_ms, unwrap
-from streamarchive.errors import NoSoundError, StorageError, UnreadableMediaError
-from streamarchive.media.segments import read_times
+from streamarchive.clock import to_ms
+from streamarchive.errors import NoSoundError, StorageError
 from streamarchive.models import (
     Asset,
     AssetKind,
@@ -33,6 +32,7 @@ from streamarchive.services import Services
 from streamarchive.transcription import audio
 from streamarchive.transcription.passes import PassSettings, transcribe_sound
 
+from .listening import sound_begins
 from .runner import JobRun, serve_jobs
 
 if TYPE_CHECKING:
@@ -132,14 +132,9 @@ class _Stretch:
     async def _lead_ms(self, services: Services) -> int | None:
         """How much later than the take its sound begins; it may not be in its first segments."""
         for segment in self.segments:
-            data = b"".join([chunk async for chunk in services.store.read(segment.key)])
-            try:
-                times = await asyncio.to_thread(read_times, data)
-            except UnreadableMediaError:
-                continue
-            if times.sound_pts is not None:
-                into = unwrap(times.sound_pts, segment.pts_ticks) - segment.pts_ticks
-                return to_ms(segment.start_ticks + into) - self.start_ms
+            starts_at_ms = await sound_begins(services, segment)
+            if starts_at_ms is not None:
+                return starts_at_ms - self.start_ms
         return None
 
     async def _bytes(self, services: Services) -> AsyncIterator[bytes]:

@@ -37,7 +37,7 @@ async def decode(file: Path, name: str | None = None) -> AsyncGenerator[Samples]
     """
     async with await sandbox.start(commands.pcm(file), sandbox.DECODE) as process:
         found = False
-        async for samples in _pieces(process.stdout, PIECE_SAMPLES):
+        async for samples in _pieces(process.stdout):
             found = True
             yield samples
         await process.wait()
@@ -45,19 +45,17 @@ async def decode(file: Path, name: str | None = None) -> AsyncGenerator[Samples]
         raise _unreadable(name or file.name, process)
 
 
-async def decode_transport_stream(
-    data: AsyncIterator[bytes], *, piece: int = PIECE_SAMPLES
-) -> AsyncGenerator[Samples]:
-    """The sound of MPEG-TS that comes in pieces of any length, from one decoder, as soon as it is decoded.
+async def decode_transport_stream(data: AsyncIterator[bytes], *, live: bool = False) -> AsyncGenerator[Samples]:
+    """The sound of MPEG-TS that comes in pieces of any length, from one decoder.
 
-    Sample 0 is the first packet of sound. Nothing at all comes of a stream without sound. What `data` raises
-    is raised here.
+    Sample 0 is the first packet of sound. Pieces have `PIECE_SAMPLES`, or come as soon as anything is decoded
+    if `live`. Nothing at all comes of a stream without sound. What `data` raises is raised here.
     """
     arguments = commands.pcm_from_transport_stream()
     async with await sandbox.start(arguments, sandbox.LISTEN, feed=True) as process:
         feeding = asyncio.create_task(_feed(process, data))
         try:
-            async for samples in _pieces(process.stdout, piece):
+            async for samples in _available(process.stdout) if live else _pieces(process.stdout):
                 yield samples
             await feeding
         finally:
@@ -77,16 +75,27 @@ async def _feed(process: FfmpegProcess, data: AsyncIterator[bytes]) -> None:
         process.stdin.close()
 
 
-async def _pieces(stream: asyncio.StreamReader, samples: int) -> AsyncIterator[Samples]:
+async def _pieces(stream: asyncio.StreamReader) -> AsyncIterator[Samples]:
     """Whole pieces, then what is left."""
     while True:
         try:
-            raw = await stream.readexactly(samples * _SAMPLE_BYTES)
+            raw = await stream.readexactly(PIECE_SAMPLES * _SAMPLE_BYTES)
         except asyncio.IncompleteReadError as end:
             if len(end.partial) >= _SAMPLE_BYTES:
                 yield sanitised(end.partial)
             return
         yield sanitised(raw)
+
+
+async def _available(stream: asyncio.StreamReader) -> AsyncIterator[Samples]:
+    """Whatever there is, as soon as it is there."""
+    rest = b""
+    while chunk := await stream.read(PIECE_SAMPLES * _SAMPLE_BYTES):
+        raw = rest + chunk
+        whole = len(raw) // _SAMPLE_BYTES * _SAMPLE_BYTES
+        rest = raw[whole:]
+        if whole:
+            yield sanitised(raw[:whole])
 
 
 def sanitised(raw: bytes) -> Samples:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from streamarchive.models import CueDraft
 from streamarchive.protocols import TranscribeOptions, Transcriber, Window
 from streamarchive.transcription import audio, cues
-from streamarchive.transcription.voice import VoiceStream
-from streamarchive.transcription.windows import FRAME_SAMPLES, Span, SpeechTracker, WindowPlanner
+from streamarchive.transcription.listener import Listener
+from streamarchive.transcription.windows import FRAME_SAMPLES, Span
 
 if TYPE_CHECKING:
     from streamarchive.protocols import Samples
@@ -88,7 +88,7 @@ async def transcribe_sound(
     pieces: AsyncGenerator[Samples], engine: Transcriber, settings: PassSettings
 ) -> AsyncGenerator[Step]:
     """The steps of a pass over sound that comes in pieces. The last covers all of it."""
-    sound = _Sound(engine)
+    sound = Listener(engine.voice)
     async with aclosing(pieces):
         async for piece in pieces:
             for span in await sound.feed(piece):
@@ -101,12 +101,12 @@ async def transcribe_sound(
     yield Step((), settings.offset_ms + audio.samples_to_ms(sound.length), None)
 
 
-async def _heard(sound: _Sound, span: Span, engine: Transcriber, settings: PassSettings) -> Step:
+async def _heard(sound: Listener, span: Span, engine: Transcriber, settings: PassSettings) -> Step:
     """Give one window to the engine, unless an earlier pass has."""
     start_ms, end_ms = _at(span.start, settings), _at(span.end, settings)
     if start_ms < settings.covered_ms:
         return Step((), end_ms, None)
-    window = Window(sound.cut(span), start_ms, settings.languages)
+    window = Window(sound.samples(span), start_ms, settings.languages)
     results = [result async for result in engine.transcribe([window], settings.options)]
     found = [draft for result in results for draft in cues.drafts(result, settings.languages)]
     return Step(tuple(found), end_ms, results[0].language)
@@ -114,57 +114,3 @@ async def _heard(sound: _Sound, span: Span, engine: Transcriber, settings: PassS
 
 def _at(frame: int, settings: PassSettings) -> int:
     return settings.offset_ms + audio.samples_to_ms(frame * FRAME_SAMPLES)
-
-
-class _Sound:
-    """The sound that is still needed, and what is known about it."""
-
-    def __init__(self, engine: Transcriber) -> None:
-        self._voice = VoiceStream(engine.voice)
-        self._tracker = SpeechTracker()
-        self._planner = WindowPlanner()
-        self._held: list[Samples] = []
-        self._first = 0
-        self.length = 0
-        """Samples fed so far; the first one held is number `_first`."""
-
-    async def feed(self, piece: Samples) -> list[Span]:
-        """Take a piece; the windows that are complete."""
-        self._held.append(piece)
-        self.length += len(piece)
-        spans = self._tracker.feed(await self._voice.feed(piece))
-        return list(self._planner.feed(spans, self._known))
-
-    async def finish(self) -> list[Span]:
-        """The sound ends; the windows that were still open."""
-        spans = self._tracker.feed(await self._voice.finish()) + self._tracker.finish()
-        return [*self._planner.feed(spans, self._tracker.frames), *self._planner.finish()]
-
-    def cut(self, span: Span) -> Samples:
-        """The samples of a window that is still held."""
-        import numpy as np
-
-        start = span.samples.start - self._first
-        return np.concatenate(self._held)[start : start + span.samples.stop - span.samples.start]
-
-    def forget(self) -> None:
-        """Let go of the pieces that no later window can reach into."""
-        needed = self._needed * FRAME_SAMPLES
-        while self._held and self._first + len(self._held[0]) <= needed:
-            self._first += len(self._held.pop(0))
-
-    @property
-    def quiet_until(self) -> int | None:
-        """The frame up to which nothing is left to do; None while a window is open."""
-        return self._tracker.earliest_needed if self._planner.open_since is None else None
-
-    @property
-    def _known(self) -> int:
-        open_since = self._tracker.open_since
-        return self._tracker.frames if open_since is None else open_since
-
-    @property
-    def _needed(self) -> int:
-        open_window = self._planner.open_since
-        needed = self._tracker.earliest_needed
-        return needed if open_window is None else min(open_window, needed)

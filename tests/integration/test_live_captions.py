@@ -1,0 +1,159 @@
+"""Captions of what is on air, with a real catalogue, store, ffmpeg and recogniser."""
+
+import asyncio
+import shutil
+
+import pytest
+
+from streamarchive import jobs
+from streamarchive.catalogue import transcripts
+from streamarchive.models import RunStage
+from streamarchive.services import open_services
+from streamarchive.settings import Settings
+from tests.archive import MODEL
+from tests.recorded import ENGLISH, Broadcast, speak, split_take
+from tests.waiting import until_async
+from workers import live_transcriber, transcriber
+from workers.live_transcriber import Follower
+from workers.runner import JobRun
+
+SENTENCES = ENGLISH[:4]
+
+
+@pytest.fixture
+async def services(tmp_path):
+    settings = Settings(data_dir=tmp_path / "archive", model=str(MODEL), device="cpu")
+    async with open_services(settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def take(tmp_path_factory):
+    """A take's media and spool files, its sentences' times."""
+    folder = tmp_path_factory.mktemp("take")
+    times = speak(folder / "talk.wav", SENTENCES)
+    media, spool = split_take(folder, folder / "talk.wav", starts_s=300, later_s=0.5)
+    return media, spool, [(start + 500, end + 500) for start, end in times]
+
+
+@pytest.fixture
+def media(take, tmp_path):
+    """Media segments that may be given away."""
+    return shutil.copytree(take[0], tmp_path / "media")
+
+
+async def cues_of(services, recording_id):
+    async with services.database.read() as connection:
+        return await transcripts.of_recording(connection, recording_id)
+
+
+def agree(cues, times, sentences=SENTENCES, within_ms=200):
+    assert [cue.text for cue in cues] == list(sentences)
+    for cue, (start_ms, end_ms) in zip(cues, times, strict=True):
+        assert abs(cue.start_ms - start_ms) <= within_ms
+        assert abs(cue.end_ms - end_ms) <= within_ms
+
+
+async def test_captions_come_while_the_sound_is_still_being_written(services, take, media):
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media)
+    spool = broadcast.spool_folder(0)
+    files = sorted(take[1].iterdir())
+    stop = asyncio.Event()
+    worker = asyncio.create_task(live_transcriber.run(services, stop))
+    for index, file in enumerate(files):
+        shutil.copyfile(file, spool / file.name)
+        if index == len(files) // 2:
+
+            async def some():
+                return await cues_of(services, broadcast.recording_id)
+
+            first = (await until_async(some, "a first caption"))[0]
+            assert first.text == SENTENCES[0]
+    recording_id = await broadcast.finish()
+
+    async def done():
+        async with services.database.read() as connection:
+            return [r for r in await transcripts.runs(connection, recording_id) if r.finished_at]
+
+    await until_async(done, "the live run to end")
+    stop.set()
+    await worker
+    agree(await cues_of(services, recording_id), take[2])
+
+
+async def test_without_a_spool_the_media_segments_are_heard(services, take, media):
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media)
+    recording_id = await broadcast.finish()
+    await Follower(services, recording_id).run()
+    agree(await cues_of(services, recording_id), take[2])
+
+
+async def test_after_an_interruption_no_line_is_lost_or_doubled(services, take, media):
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media)
+    shutil.copytree(take[1], broadcast.spool_folder(0), dirs_exist_ok=True)
+    for lines in (1, 2, 3):
+        work = asyncio.create_task(Follower(services, broadcast.recording_id).run())
+
+        async def enough(lines=lines):
+            return len(await cues_of(services, broadcast.recording_id)) >= lines
+
+        await until_async(enough, f"{lines} captions")
+        work.cancel()
+        await asyncio.wait([work])
+    recording_id = await broadcast.finish()
+    await Follower(services, recording_id).run()
+    agree(await cues_of(services, recording_id), take[2])
+    async with services.database.read() as connection:
+        assert len(await transcripts.runs(connection, recording_id)) == 1
+
+
+async def test_two_at_the_same_recording_write_each_line_once(services, take, media):
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media)
+    shutil.copytree(take[1], broadcast.spool_folder(0), dirs_exist_ok=True)
+    recording_id = await broadcast.finish()
+    both = [Follower(services, recording_id).run() for _ in range(2)]
+    outcomes = await asyncio.gather(*both, return_exceptions=True)
+    assert [str(o) for o in outcomes if o] == ["it is transcribed by another process, or has been by now"]
+    agree(await cues_of(services, recording_id), take[2])
+
+
+async def test_lines_beyond_the_end_of_a_take_are_withdrawn(services, take, media, tmp_path):
+    """The recorder was killed: of the first take less was saved than had been heard."""
+    other = shutil.copytree(take[0], tmp_path / "other")
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media, files=2)
+    shutil.copytree(take[1], broadcast.spool_folder(0), dirs_exist_ok=True)
+    worker = asyncio.create_task(Follower(services, broadcast.recording_id).run())
+
+    async def heard():
+        return len(await cues_of(services, broadcast.recording_id)) == len(SENTENCES) - 1
+
+    await until_async(heard, "captions beyond the end")
+    await broadcast.commit(other)
+    shutil.copytree(take[1], broadcast.spool_folder(1), dirs_exist_ok=True)
+    recording_id = await broadcast.finish()
+    await worker
+    base = broadcast.bases_ms[1]
+    kept = [(s, span) for s, span in zip(SENTENCES, take[2], strict=True) if span[0] < base]
+    assert 0 < len(kept) < len(SENTENCES) - 1
+    moved = [(start + base, end + base) for start, end in take[2]]
+    cues = await cues_of(services, recording_id)
+    assert [cue.text for cue in cues] == [*(s for s, _ in kept), *SENTENCES]
+    agree(cues[len(kept) :], moved)
+
+
+async def test_the_final_pass_replaces_the_live_lines_and_nothing_comes_after(services, take, media):
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media)
+    shutil.copytree(take[1], broadcast.spool_folder(0), dirs_exist_ok=True)
+    recording_id = await broadcast.finish()
+    job = await jobs.claim(services.database, ["transcribe"], "test")
+    await transcriber.transcribe(JobRun(services, job))
+    await Follower(services, recording_id).run()
+    agree(await cues_of(services, recording_id), take[2])
+    async with services.database.read() as connection:
+        assert {run.stage for run in await transcripts.runs(connection, recording_id)} == {RunStage.FINAL}
