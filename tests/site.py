@@ -34,6 +34,8 @@ from workers.indexer import drain
 
 SEGMENT_MS = 2_000
 LENGTH_MS = 30_000
+BAR_STEP = 7
+"""Levels of brightness a second."""
 LEASE = timedelta(hours=1)
 
 
@@ -49,23 +51,15 @@ class Media:
 
 def make_media(ffmpeg: Path, folder: Path) -> Media:
     """Encode once, remux for the rest."""
-    picture = "testsrc=size=640x360:rate=25"
     call = [str(ffmpeg), "-v", "error", "-y"]
     ts = folder / "whole.ts"
-    encode = [
-        "-f",
-        "lavfi",
-        "-i",
-        picture,
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=frequency=330",
-        "-t",
-        str(LENGTH_MS // 1000),
-    ]
+    picture = "testsrc=size=640x360:rate=25[p]"
+    # A bar whose brightness is the time, so that a browser test can read it off the picture.
+    bar = f"color=black:size=16x16:rate=25,geq=lum='16+{BAR_STEP}*T':cb=128:cr=128,scale=640:96[b]"
+    whole = f"{picture};{bar};[p][b]overlay=y=264[v]"
+    encode = ["-filter_complex", whole, "-f", "lavfi", "-i", "sine=frequency=330", "-map", "[v]", "-map", "0:a"]
     codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac"]
-    subprocess.run([*call, *encode, *codecs, ts], check=True)
+    subprocess.run([*call, *encode, *codecs, "-t", str(LENGTH_MS // 1000), ts], check=True)
     subprocess.run([*call, "-i", ts, "-c", "copy", "-movflags", "+faststart", folder / "whole.mp4"], check=True)
     subprocess.run([*call, "-i", ts, "-vn", "-c", "copy", folder / "whole.m4a"], check=True)
     subprocess.run([*call, "-ss", "3", "-i", ts, "-frames:v", "1", folder / "poster.jpg"], check=True)
@@ -103,12 +97,14 @@ class Broadcast:
     recording_id: RecordingId
     take: Take
     sequence: int = 0
+    picture: int = 0
+    """Which file of the test media comes next; set to 0, time stamps begin anew as after a restart."""
     run: transcripts.Run | None = None
 
     async def add_segments(self, count: int) -> None:
         """The next segments of the test media, as if they had just been recorded."""
         for _ in range(count):
-            file = self.site.media.segments[self.sequence % len(self.site.media.segments)]
+            file = self.site.media.segments[self.picture % len(self.site.media.segments)]
             stored = await self.site.keep(file, "segments", ".ts")
             start = to_ticks(self.sequence * SEGMENT_MS)
             segment = MediaSegment(
@@ -120,12 +116,13 @@ class Broadcast:
                 sha256=stored.sha256,
                 start_ticks=start,
                 duration_ticks=to_ticks(SEGMENT_MS),
-                pts_ticks=start,
+                pts_ticks=to_ticks(self.picture * SEGMENT_MS),
                 arrived_at=datetime.now(UTC),
             )
             async with self.site.services.database.write() as tx:
                 await recordings.commit_segment(tx, self.stream, segment, 0, has_video=True)
             self.sequence += 1
+            self.picture += 1
 
     async def interrupt(self) -> None:
         """Something goes missing here; what is recorded next belongs to another take."""
@@ -231,7 +228,10 @@ class Site:
         self, titles: dict[str, str], visibility: Visibility = Visibility.PUBLIC, **more: object
     ) -> Broadcast:
         """An interview on air, with nothing recorded yet."""
-        interview_id = await self.create(titles, visibility, **more)
+        return await self.begin(await self.create(titles, visibility, **more))
+
+    async def begin(self, interview_id: InterviewId) -> Broadcast:
+        """Put an interview on air that was scheduled."""
         database = self.services.database
         async with database.write() as tx:
             stream_id = await streams.create(tx, interview_id, "http://stream.example/live.m3u8")

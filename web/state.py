@@ -110,7 +110,7 @@ def player(state: State) -> Player:
         original = state.assets.get(AssetKind.ORIGINAL)
         if original and original.media_type in _PLAYABLE:
             return _file(state, original, "original")
-    if state.recording.origin == "stream":
+    if state.recording.origin == "stream" and state.recording.duration_ms:
         return Player("hls", f"{state.base}/playlist.m3u8", audio_only=not state.recording.has_video)
     return Player("none")
 

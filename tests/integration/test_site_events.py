@@ -152,9 +152,9 @@ async def test_a_replaced_transcript_is_read_anew(site, broadcast):
     async with listening(site, broadcast.interview_id) as stream:
         await site.transcribe(broadcast.recording_id, TALK[:3])
         await stream.next("whole")
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"{site.url}/interviews/{broadcast.interview_id}/lines.json") as response:
-            values = await response.json()
+    url = f"{site.url}/interviews/{broadcast.interview_id}/lines.json"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        values = await response.json()
     assert [line["text"] for line in values["lines"]] == [line.text for line in TALK[:3]]
 
 

@@ -82,7 +82,7 @@ bar.addEventListener("click", ({ target }) => {
 });
 
 /** Another kind of player at the same moment. */
-function change_player({ kind, url, audio_only }) {
+function changePlayer({ kind, url, audio_only }) {
   const at = player && player.element.currentTime > 0 ? player.now() : null;
   const playing = player && !player.element.paused;
   player?.close();
@@ -124,10 +124,10 @@ function show(state) {
   if (before === "live" && stage !== "live" && kind === "hls") say(word.ended);
   if (kind === shown || kind === "none") return;
   if (kind === "file" && player && !player.element.paused) {
-    return say(word.ready, word.switch, () => ((shown = kind), change_player(state.player)));
+    return say(word.ready, word.switch, () => ((shown = kind), changePlayer(state.player)));
   }
   shown = kind;
-  change_player(state.player);
+  changePlayer(state.player);
 }
 
 async function readAnew() {
@@ -150,7 +150,7 @@ follow(
       update();
     },
     gap: (gap) => transcript.put(gap),
-    media: () => {},
+    media: () => shown === "none" && readAnew(),
     said: ({ text, lang }) => {
       Object.assign(provisional, { textContent: text, lang: lang ?? "", hidden: !text });
     },

@@ -10,7 +10,6 @@ export function clock(ms) {
 export class Transcript {
   #marked = null;
   #followed = true;
-  #scrolling = 0;
 
   constructor(list, address, { onSeek }) {
     Object.assign(this, { list, address });
@@ -125,7 +124,7 @@ export class Transcript {
   }
 
   #userScrolled() {
-    if (this.#followed && this.#marked && Date.now() > this.#scrolling) this.#setFollowed(false);
+    if (this.#followed && this.#marked) this.#setFollowed(false);
   }
 
   #show(line) {
@@ -135,7 +134,6 @@ export class Transcript {
     const covered = watch.right > line.getBoundingClientRect().left ? Math.max(0, watch.bottom) : 60;
     const room = innerHeight - covered;
     if (top > covered && bottom < covered + room * 0.85) return;
-    this.#scrolling = Date.now() + 700;
     const smooth = !matchMedia("(prefers-reduced-motion: reduce)").matches && Math.abs(top) < 3 * innerHeight;
     scrollTo({ top: scrollY + top - covered - room * 0.3, behavior: smooth ? "smooth" : "instant" });
   }
