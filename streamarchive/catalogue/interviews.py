@@ -135,9 +135,13 @@ async def _event_id(tx: AsyncConnection, names: Mapping[str, str]) -> int:
 
 
 async def attach(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
-    """Make this the recording that the interview shows."""
+    """Make this the recording that the interview shows, instead of another if it has one."""
+    before = (await get(tx, interview_id)).recording_id
     await _update(tx, interview_id, recording_id=recording_id)
     await outbox.put_recording(tx, recording_id)
+    if before is not None and before != recording_id:
+        await outbox.put_recording(tx, before)
+        await outbox.put_left(tx, interview_id, before)
 
 
 async def set_visibility(tx: AsyncConnection, interview_id: InterviewId, visibility: Visibility) -> None:

@@ -26,6 +26,8 @@ class Batch:
     row_ids: tuple[int, ...]
     cue_ids: tuple[CueId, ...]
     interview_ids: tuple[InterviewId, ...]
+    left: tuple[tuple[InterviewId, RecordingId], ...] = ()
+    """Interviews that no longer show this recording, as far as is known."""
 
 
 async def put_cues(tx: AsyncConnection, cue_ids: Iterable[CueId]) -> None:
@@ -49,6 +51,11 @@ async def put_recording(tx: AsyncConnection, recording_id: RecordingId) -> None:
     await wake(tx)
 
 
+async def put_left(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
+    """This interview no longer shows this recording: its documents of those cues have to go."""
+    await _put(tx, [f"left:{interview_id}:{recording_id}"])
+
+
 async def _put(tx: AsyncConnection, subjects: Sequence[str]) -> None:
     if not subjects:
         return
@@ -67,7 +74,13 @@ async def oldest(connection: AsyncConnection, limit: int = 500) -> Batch:
         row_ids=tuple(row.id for row in rows),
         cue_ids=tuple(CueId(int(key)) for kind, key in split if kind == "cue"),
         interview_ids=tuple(InterviewId(key) for kind, key in split if kind == "interview"),
+        left=tuple(_left(key) for kind, key in split if kind == "left"),
     )
+
+
+def _left(key: str) -> tuple[InterviewId, RecordingId]:
+    interview_id, recording_id = key.split(":")
+    return InterviewId(interview_id), RecordingId(int(recording_id))
 
 
 async def remove(tx: AsyncConnection, batch: Batch) -> None:

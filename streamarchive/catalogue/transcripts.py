@@ -213,6 +213,13 @@ async def versions(connection: AsyncConnection, ids: Collection[CueId]) -> dict[
     return {row.id: (row.version, row.recording_id) for row in rows}
 
 
+async def versions_of_recording(connection: AsyncConnection, recording_id: RecordingId) -> dict[CueId, int]:
+    """The same for everything that was ever said in a recording."""
+    transcript = tables.transcript
+    statement = select(_t.c.id, _t.c.version).join(transcript).where(transcript.c.recording_id == recording_id)
+    return {row.id: row.version for row in await connection.execute(statement)}
+
+
 async def get(connection: AsyncConnection, cue_id: CueId) -> Cue:
     """Raises `NotFoundError`."""
     found = await by_ids(connection, [cue_id])

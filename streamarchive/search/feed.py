@@ -32,6 +32,12 @@ async def operations(connection: AsyncConnection, batch: Batch) -> list[Operatio
                 found.append(cue_document(cue, interview.id, interview.held_at))
             else:
                 found.append(Tombstone(cue_document_id(interview.id, cue_id), version))
+    for interview_id, recording_id in batch.left:
+        if interview_id not in [interview.id for interview in await shown.of(recording_id)]:
+            gone = await transcripts.versions_of_recording(connection, recording_id)
+            found += [
+                Tombstone(cue_document_id(interview_id, cue_id), version) for cue_id, version in gone.items()
+            ]
     return found
 
 
