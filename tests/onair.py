@@ -70,15 +70,15 @@ _QUIET = ("-hide_banner", "-nostdin", "-v", "error")
 
 
 @asynccontextmanager
-async def on_air(folder: Path, *, video: bool = True) -> AsyncIterator[OnAir]:
+async def on_air(folder: Path, *, segment_seconds: int = 1) -> AsyncIterator[OnAir]:
     """Broadcast until the end of the block."""
     folder.mkdir()
     stream = OnAir(folder)
-    picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"] if video else []
-    coding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25"] if video else []
+    picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"]
+    coding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25"]
     stream.encoder = process = subprocess.Popen(
         [ffmpeg_path(), *_QUIET, *picture, "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-         *coding, "-threads", "1", "-c:a", "aac", "-f", "hls", "-hls_time", "1", "-hls_list_size", "8",
+         *coding, "-threads", "1", "-c:a", "aac", "-f", "hls", "-hls_time", str(segment_seconds), "-hls_list_size", "8",
          "-hls_flags", "delete_segments", "-hls_segment_filename", "part%05d.ts", "live.m3u8"],
         cwd=folder,
     )  # fmt: skip

@@ -311,6 +311,22 @@ async def test_kill_9_of_the_recorder_loses_and_doubles_nothing_committed(servic
     assert rescued.partial, "what had not been listed yet is rescued"
 
 
+async def test_what_the_server_sends_again_is_not_recorded_twice(services, tmp_path):
+    """ffmpeg is killed; its successor begins with the newest segment, most of which is known."""
+    async with on_air(tmp_path / "air", segment_seconds=4) as air:
+        stream_id = await schedule(services, air.url)
+        work = services.settings.data_dir / "recorder" / str(stream_id)
+        async with recording_worker(services):
+            await until_segments(services, stream_id, 2)
+            os.kill(int((work / "0" / "ffmpeg.pid").read_text()), signal.SIGKILL)
+            await until_segments(services, stream_id, 4, takes=2)
+            await request_stop(services, stream_id)
+            await until_ended(services, stream_id)
+    await check_books(services, stream_id)
+    _, _, _, gaps = await state(services, stream_id)
+    assert len(gaps) == 1
+
+
 async def test_a_fenced_recorder_stops_and_writes_nothing_more(services, air):
     stream_id = await schedule(services, air.url)
     patience = Patience(stall=6.0, stop=0.5, lease=60.0, renew=0.3, first_retry=0.1)
