@@ -85,6 +85,8 @@ async def send(request: web.Request, stored: Stored) -> web.StreamResponse:
         try:
             async for chunk in request.app[SERVICES].store.read(stored.key, part.start, part.end):
                 await response.write(chunk)
+        except ConnectionResetError:
+            return response  # the browser has heard enough, as players do when somebody seeks
         except StreamArchiveError as error:
             # Half of the answer is out: cut the connection, so that nobody takes it for the whole.
             log.error("sending %s broke off: %s", stored.key, error)

@@ -190,6 +190,19 @@ async def test_a_moment_ahead_of_the_picture_counts_down_and_then_plays(site, ch
 
 
 @live_video
+async def test_a_page_that_has_seen_the_end_changes_to_the_recording_by_itself(site, chromium):
+    broadcast = await site.go_live({"en": "On air"})
+    await broadcast.add_segments(len(site.media.segments))
+    async with opened(chromium, await interview_url(site, broadcast.interview_id, "?t=26")) as page:
+        await holds(page, f"{CLOCK} > 26")
+        await broadcast.end()
+        await holds(page, "document.getElementById('player').ended")
+        await site.put_asset(broadcast.recording_id, AssetKind.MP4)
+        await holds(page, "document.getElementById('player').src.includes('/media.mp4')")
+        await holds(page, f"{CLOCK} > 28 && document.getElementById('player').paused")
+
+
+@live_video
 async def test_the_page_goes_on_with_the_recording_after_the_end(site, chromium):
     broadcast = await site.go_live({"en": "On air"})
     await broadcast.add_segments(8)

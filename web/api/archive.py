@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from aiohttp import web
@@ -99,4 +100,5 @@ def _number(request: web.Request, name: str, default: int) -> int:
 
 
 def _answer(values: dict[str, Any]) -> web.Response:
-    return web.json_response(values, headers={"Cache-Control": "private, no-cache"})
+    text = json.dumps(values, ensure_ascii=False)
+    return web.json_response(text=text, headers={"Cache-Control": "private, no-cache"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from aiohttp import web
@@ -114,14 +115,13 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
         state = await states.load_state(connection, interview)
         cues, gaps = await states.load_lines(connection, interview)
     values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap) for gap in gaps]
-    return web.json_response(
-        {
-            "change_id": state.change_id,
-            "state": states.state_json(state, visit.language),
-            "lines": sorted(values, key=lambda line: (line["start_ms"], not line.get("gap"))),
-        },
-        headers={"Cache-Control": "no-store"},
-    )
+    answer = {
+        "change_id": state.change_id,
+        "state": states.state_json(state, visit.language),
+        "lines": sorted(values, key=lambda line: (line["start_ms"], not line.get("gap"))),
+    }
+    text = json.dumps(answer, ensure_ascii=False)
+    return web.json_response(text=text, headers={"Cache-Control": "no-store"})
 
 
 async def export(request: web.Request) -> web.StreamResponse:

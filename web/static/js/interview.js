@@ -29,13 +29,13 @@ function say(text, button, action) {
 /** Go to a moment and play; one that lies ahead of what can be played is waited for. */
 function seek(ms, play) {
   if (!player) return;
-  if (ms >= player.reach()) {
+  if (ms >= player.reach() && stage === "live" && player.goLive) {
     waitingFor = ms;
     return countDown();
   }
   waitingFor = null;
   say(null);
-  player.seek(ms);
+  player.seek(Math.min(ms, player.reach() - 50));
   if (play) player.element.play().catch(() => {});
   update();
 }
@@ -59,7 +59,7 @@ function update() {
   }
 }
 
-async function start(element, startMs) {
+async function start(element, startMs, play = true) {
   player?.close();
   player = await openPlayer(element, startMs);
   bar.hidden = !(player?.goLive && stage === "live");
@@ -69,7 +69,7 @@ async function start(element, startMs) {
   element.addEventListener("playerror", () => stage === "live" && say(word.liveFailed));
   element.addEventListener("playfine", () => notice.textContent === word.liveFailed && say(null));
   if (startMs === null) return;
-  const begin = () => seek(startMs, true);
+  const begin = () => seek(startMs, play);
   if (player.goLive) element.addEventListener("reachchange", begin, { once: true });
   else if (element.readyState > 0) begin();
   else element.addEventListener("loadedmetadata", begin, { once: true });
@@ -84,7 +84,7 @@ bar.addEventListener("click", ({ target }) => {
 /** Another kind of player at the same moment. */
 function changePlayer({ kind, url, audio_only }) {
   const at = player && player.element.currentTime > 0 ? player.now() : null;
-  const playing = player && !player.element.paused;
+  const playing = Boolean(player) && !player.element.paused;
   player?.close();
   const element = document.createElement(audio_only && kind === "file" ? "audio" : "video");
   Object.assign(element, { id: "player", controls: true, playsInline: true, preload: "metadata" });
@@ -95,7 +95,7 @@ function changePlayer({ kind, url, audio_only }) {
   }
   screen.classList.toggle("sound", element.localName === "audio");
   screen.replaceChildren(element);
-  start(element, at).then(() => !playing && element.pause());
+  start(element, at, playing);
   say(null);
 }
 
