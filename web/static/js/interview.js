@@ -51,12 +51,24 @@ function update() {
   if (!player) return;
   const ms = player.now();
   const begun = !player.element.paused || player.element.currentTime > 0 || waitingFor !== null;
-  if (begun) transcript.follow(waitingFor ?? ms, { dimAhead: stage === "live" });
+  if (begun && transcript.follow(waitingFor ?? ms, { dimAhead: stage === "live" })) caption(ms);
   if (!bar.hidden) {
     const behind = player.behind?.() ?? 0;
     bar.querySelector("[data-behind]").textContent = behind > 8 ? word.behind.replace("{time}", clock(behind * 1000)) : "";
     bar.querySelector('[data-do="live"]').disabled = behind <= 8 && !player.element.paused;
   }
+}
+
+/** Captions over a stream: the line being spoken, for as long as it lasts. Files have a track of their own. */
+function caption(ms) {
+  if (!player.goLive) return;
+  player.captions ??= player.element.addTextTrack("captions", word.captions, document.documentElement.lang);
+  const { captions, element } = player;
+  for (const old of [...(captions.cues ?? [])]) captions.removeCue(old);
+  const left = transcript.marked ? (Number(transcript.marked.dataset.end) - ms) / 1000 : 0;
+  if (left <= 0) return;
+  const text = transcript.marked.querySelector("p").textContent;
+  captions.addCue(new VTTCue(element.currentTime, element.currentTime + left, text));
 }
 
 async function start(element, startMs, play = true) {

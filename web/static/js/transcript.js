@@ -7,12 +7,16 @@ export function clock(ms) {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
+const startOf = (element) => Number(element.dataset.start);
+const isGap = (element) => element.classList.contains("gap");
+const EARLY = 150; // a line is marked this many milliseconds before its first sound
+
 export class Transcript {
-  #marked = null;
   #followed = true;
+  #dimmed = null; // from which line on they are shown as not played yet
 
   constructor(list, address, { onSeek }) {
-    Object.assign(this, { list, address });
+    Object.assign(this, { list, address, marked: null });
     this.template = document.getElementById("line-template").content;
     this.gapTemplate = document.getElementById("gap-template").content;
     this.back = document.getElementById("back-to-now");
@@ -23,11 +27,11 @@ export class Transcript {
       if (!wanted || event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
       this.#setFollowed(true);
-      onSeek(Number(line.dataset.start));
+      onSeek(startOf(line));
     });
     this.back.addEventListener("click", () => {
       this.#setFollowed(true);
-      this.#show(this.#marked);
+      this.#show(this.marked);
     });
     for (const sign of ["wheel", "touchmove"]) addEventListener(sign, () => this.#userScrolled(), { passive: true });
     addEventListener("keydown", ({ key }) => {
@@ -35,50 +39,61 @@ export class Transcript {
     });
   }
 
-  get lines() {
-    return [...this.list.children];
-  }
-
   /** Put a line or gap where it belongs, or change it there. */
   put(line) {
-    const element = this.#fill(document.getElementById(line.key) ?? this.#make(line), line);
-    const next = this.lines.find((other) => other !== element && this.#before(line, other));
-    if (element.nextElementSibling !== (next ?? null) || !element.parentNode) this.list.insertBefore(element, next ?? null);
+    const known = document.getElementById(line.key);
+    const element = this.#fill(known ?? this.#make(line), line);
+    known?.remove();
+    const at = this.#after(line.start_ms, Boolean(line.gap));
+    this.list.insertBefore(element, this.list.children[at] ?? null);
     this.#nameSpeakers(element);
     document.getElementById("no-lines").hidden = true;
+    this.#dimmed = null;
   }
 
   remove(key) {
-    document.getElementById(key)?.remove();
+    const element = document.getElementById(key);
+    const next = element?.nextElementSibling;
+    element?.remove();
+    if (next) this.#nameSpeakers(next);
+    this.#dimmed = null;
   }
 
   replace(lines) {
     const staying = new Set(lines.map((line) => line.key));
-    for (const element of this.lines) if (!staying.has(element.id)) element.remove();
+    for (const element of [...this.list.children]) if (!staying.has(element.id)) element.remove();
     lines.forEach((line) => this.put(line));
   }
 
-  /** Mark the line spoken at `ms`; what lies behind it has been transcribed but not played yet. */
+  /** Mark the line spoken at `ms`; what lies behind it has been transcribed but not played yet. True if it changed. */
   follow(ms, { dimAhead }) {
-    const lines = this.lines.filter((line) => !line.classList.contains("gap"));
-    const at = lines.findLastIndex((line) => Number(line.dataset.start) <= ms + 150);
-    lines.forEach((line, index) => line.classList.toggle("ahead", dimAhead && index > at));
-    const line = lines[at] ?? null;
-    if (line === this.#marked && line?.hasAttribute("aria-current")) return;
+    let at = this.#after(ms + EARLY, false) - 1;
+    while (at >= 0 && isGap(this.list.children[at])) at -= 1;
+    const line = this.list.children[at] ?? null;
+    const dimmed = dimAhead ? at + 1 : Infinity;
+    if (dimmed !== this.#dimmed) {
+      [...this.list.children].forEach((other, index) => other.classList.toggle("ahead", index >= dimmed));
+      this.#dimmed = dimmed;
+    }
+    if (line === this.marked && (!line || line.hasAttribute("aria-current"))) return false;
     for (const old of this.list.querySelectorAll("[aria-current]")) old.removeAttribute("aria-current");
-    this.#marked = line;
+    this.marked = line;
     line?.setAttribute("aria-current", "true");
     if (this.#followed) this.#show(line);
+    return true;
   }
 
-  textAt(ms) {
-    const line = this.#marked;
-    return line && Number(line.dataset.end) + 800 > ms ? line.querySelector("p") : null;
-  }
-
-  #before(line, other) {
-    const start = Number(other.dataset.start);
-    return line.start_ms < start || (line.start_ms === start && line.gap && !other.classList.contains("gap"));
+  /** How many children begin at or before `ms`; a gap goes before the lines that begin where it stands. */
+  #after(ms, gap) {
+    const { children } = this.list;
+    let [low, high] = [0, children.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const start = startOf(children[middle]);
+      if (start < ms || (start === ms && (!gap || isGap(children[middle])))) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   #make(line) {
@@ -91,16 +106,14 @@ export class Transcript {
     Object.assign(element.dataset, { start: line.start_ms, end: line.end_ms ?? line.start_ms });
     const time = element.querySelector(".time");
     time.textContent = clock(line.start_ms);
+    const words = element.querySelector("p");
     if (line.gap) {
       const { interrupted } = document.getElementById("wording").dataset;
-      if (line.missing_ms >= 1000) element.querySelector("p").textContent = interrupted.replace("{time}", clock(line.missing_ms));
+      if (line.missing_ms >= 1000) words.textContent = interrupted.replace("{time}", clock(line.missing_ms));
       return element;
     }
     time.href = `${this.address}?t=${line.start_ms / 1000}`;
-    const words = element.querySelector("p");
-    words.textContent = line.text;
-    words.lang = line.lang;
-    words.title = line.doubt ?? "";
+    Object.assign(words, { textContent: line.text, lang: line.lang, title: line.doubt ?? "" });
     element.classList.toggle("doubtful", Boolean(line.doubt));
     element.dataset.speaker = line.speaker ?? "";
     return element;
@@ -112,9 +125,10 @@ export class Transcript {
       if (speaker === undefined) continue;
       const turn = speaker !== "" && line.previousElementSibling?.dataset.speaker !== speaker;
       line.classList.toggle("turn", turn);
-      let name = line.querySelector(".speaker");
-      if (!turn) name?.remove();
-      else (name ?? line.querySelector(".words").insertBefore(Object.assign(document.createElement("b"), { className: "speaker" }), line.querySelector("p"))).textContent = speaker;
+      line.querySelector(".speaker")?.remove();
+      if (!turn) continue;
+      const name = Object.assign(document.createElement("b"), { className: "speaker", textContent: speaker });
+      line.querySelector(".words").prepend(name);
     }
   }
 
@@ -124,14 +138,14 @@ export class Transcript {
   }
 
   #userScrolled() {
-    if (this.#followed && this.#marked) this.#setFollowed(false);
+    if (this.#followed && this.marked) this.#setFollowed(false);
   }
 
   #show(line) {
     if (!line) return;
-    const { top, bottom } = line.getBoundingClientRect();
+    const { top, bottom, left } = line.getBoundingClientRect();
     const watch = document.querySelector(".watch").getBoundingClientRect();
-    const covered = watch.right > line.getBoundingClientRect().left ? Math.max(0, watch.bottom) : 60;
+    const covered = watch.right > left ? Math.max(0, watch.bottom) : 60;
     const room = innerHeight - covered;
     if (top > covered && bottom < covered + room * 0.85) return;
     const smooth = !matchMedia("(prefers-reduced-motion: reduce)").matches && Math.abs(top) < 3 * innerHeight;
