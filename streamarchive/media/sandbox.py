@@ -55,7 +55,8 @@ def _prlimit() -> str | None:
 
 def wrapper(limits: Limits) -> list[str]:
     """What stands before a sandboxed ffmpeg. The first call starts a process to try `unshare`."""
-    prefix: list[str] = []
+    # The leash comes first, so that there is hardly a moment without it; unshare leaves it on.
+    prefix = [*leash()]
     if prlimit := _prlimit():
         prefix += [
             prlimit,
@@ -65,8 +66,7 @@ def wrapper(limits: Limits) -> list[str]:
             "--nofile=64",
             "--core=0",
         ]
-    # The leash comes last: changing namespaces may take it off.
-    return [*prefix, *_no_network(), *leash()]
+    return [*prefix, *_no_network()]
 
 
 def missing() -> list[str]:
