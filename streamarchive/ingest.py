@@ -6,22 +6,53 @@ import asyncio
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import captions, jobs
-from streamarchive.catalogue import interviews, recordings, transcripts
+from streamarchive.catalogue import interviews, recordings, transcripts, uploads
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.interviews import Guest
-from streamarchive.errors import DatabaseError, MediaError, UnreadableMediaError
+from streamarchive.errors import MediaError, UnreadableCaptionsError, UnreadableMediaError
 from streamarchive.media import probe
-from streamarchive.models import AssetKind, CueDraft, InterviewId, RecordingId, RunStage, Visibility
+from streamarchive.media.incoming import Incoming
+from streamarchive.media.probe import MediaInfo
+from streamarchive.models import (
+    AssetKind,
+    CueDraft,
+    InterviewId,
+    RecordingId,
+    RunStage,
+    Upload,
+    UploadId,
+    Visibility,
+)
 from streamarchive.protocols import MediaStore, StoredObject
+
+JOB = "ingest"
+"""The job that looks at an upload; its key is the upload's number."""
+
+_SUFFIXES = {
+    "mov": ".mp4",
+    "matroska": ".mkv",
+    "mpegts": ".ts",
+    "flv": ".flv",
+    "avi": ".avi",
+    "mp3": ".mp3",
+    "aac": ".aac",
+    "wav": ".wav",
+    "flac": ".flac",
+    "ogg": ".ogg",
+}
+_MEDIA_TYPES = {"mov": "mp4", "matroska": "webm", "mp3": "mpeg", "wav": "wav", "flac": "flac", "ogg": "ogg"}
+_BROWSERS_KNOW = {"h264", "vp8", "vp9", "av1", "aac", "mp3", "opus", "vorbis", "flac", "pcm_s16le", None}
+"""Codecs that browsers play in the containers of `_MEDIA_TYPES`."""
+
+LastStep = Callable[[AsyncConnection], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +97,19 @@ async def import_file(
     transcribed. Raises `MediaError` with a sentence; then nothing is left in the archive.
     """
     info = await probe.probe(file)
-    stored = await _store_copy(store, file, incoming)
+    copy = await _copy(file, incoming)
+    stored = await _adopt(store, copy, secrets.token_hex(4), info)
     try:
         async with database.write() as tx:
             interview_id = await create_interview(tx, details)
-            recording_id = await recordings.create_uploaded(
-                tx, interview_id, duration_ms=info.duration_ms, has_video=info.has_video, damage=info.damage
-            )
-            await recordings.put_asset(
-                tx, recording_id, AssetKind.ORIGINAL, stored, "application/octet-stream", stored.sha256
-            )
-            await jobs.enqueue(tx, "finalise", str(recording_id), recording_id=recording_id)
-            if lines is None:
-                await jobs.enqueue(tx, "transcribe", str(recording_id), recording_id=recording_id)
-            else:
-                await _adopt_lines(tx, recording_id, lines)
+            await _catalogue(tx, interview_id, info, stored, lines)
     except BaseException:
-        await _forget_unused(database, store, stored.key)
+        await _drop_unless_kept(database, store, stored.key)
         raise
     return interview_id
 
 
-async def _forget_unused(database: Database, store: MediaStore, key: str) -> None:
-    """Delete a file that no recording has: whoever is cancelled while it commits may have committed."""
-    with suppress(DatabaseError):
-        async with database.read() as connection:
-            used = await recordings.uses(connection, key)
-        if not used:
-            await store.delete(key)
-
-
-async def _store_copy(store: MediaStore, file: Path, incoming: Path) -> StoredObject:
+async def _copy(file: Path, incoming: Path) -> Path:
     """The user's file stays theirs: a copy goes into the store."""
 
     def copy() -> Path:
@@ -111,15 +124,104 @@ async def _store_copy(store: MediaStore, file: Path, incoming: Path) -> StoredOb
         return path
 
     try:
-        path = await asyncio.to_thread(copy)
+        return await asyncio.to_thread(copy)
     except OSError as error:
         raise MediaError(f"cannot copy {file.name} into the archive: {error.strerror}") from error
+
+
+async def take_upload(
+    database: Database,
+    store: MediaStore,
+    incoming: Incoming,
+    upload: Upload,
+    attempt: int,
+    last_step: LastStep,
+) -> None:
+    """Judge an upload that is complete, and make it the recording that its interview shows, or refuse it.
+
+    `last_step` is the last thing done in the transaction that writes the result. `attempt` rises with every
+    call for this upload: each keeps its file under a key of its own, so that one that comes too late cannot
+    take away what another has written. May be cut off at any point. Raises `ConflictError` if the upload was
+    cancelled, `StorageError`.
+    """
     try:
-        # Two imports of one file must not share a key: deleting it for one would take it from the other.
-        prefix = f"original/{secrets.token_hex(5)}-"
-        return await store.adopt(path, prefix, file.suffix.lower() if file.suffix.isascii() else "")
+        info = await probe.probe(incoming.media(upload.id), name=upload.file_name)
+        lines = await _lines_beside(database, incoming, upload)
+    except (UnreadableMediaError, UnreadableCaptionsError) as error:
+        async with database.write() as tx:
+            await uploads.refuse(tx, upload.id, str(error))
+            await last_step(tx)
+    else:
+        second = await asyncio.to_thread(incoming.second_name, upload.id)
+        stored = await _adopt(store, second, f"u{upload.id}-{attempt}", info)
+        try:
+            async with database.write() as tx:
+                recording_id = await _catalogue(tx, upload.interview_id, info, stored, lines)
+                await uploads.take(tx, upload.id, recording_id)
+                await last_step(tx)
+        except BaseException:
+            await _drop_unless_kept(database, store, stored.key)
+            raise
+        for earlier in range(1, attempt):  # those that were killed in between
+            await store.delete(stored.key.replace(f"/u{upload.id}-{attempt}-", f"/u{upload.id}-{earlier}-"))
+    await asyncio.to_thread(incoming.remove, upload.id)
+
+
+async def _drop_unless_kept(database: Database, store: MediaStore, key: str) -> None:
+    """Nothing half-made stays; but a commit whose answer was lost is a commit."""
+    async with database.read() as connection:
+        kept = await recordings.is_kept(connection, key)
+    if not kept:
+        await store.delete(key)
+
+
+async def _lines_beside(database: Database, incoming: Incoming, upload: Upload) -> list[CueDraft] | None:
+    beside = incoming.captions(upload.id)
+    if not await asyncio.to_thread(beside.exists):
+        return None
+    async with database.read() as connection:
+        languages = (await interviews.get(connection, upload.interview_id)).languages
+    return await asyncio.to_thread(read_captions, beside, languages, name=f"of {upload.file_name}")
+
+
+def _container(info: MediaInfo) -> str:
+    return info.format.split(",")[0]
+
+
+def _media_type(info: MediaInfo) -> str:
+    """What a browser is told; it may play the file as it came until a better one is made."""
+    kind = _MEDIA_TYPES.get(_container(info))
+    if kind is None or not {info.tracks.video, info.tracks.audio} <= _BROWSERS_KNOW:
+        return "application/octet-stream"
+    return f"{'video' if info.has_video else 'audio'}/{kind}"
+
+
+async def _adopt(store: MediaStore, file: Path, owner: str, info: MediaInfo) -> StoredObject:
+    """Into the store, under a key of its own: bytes handed in twice are two files, each deleted alone."""
+    try:
+        return await store.adopt(file, f"original/{owner}-", _SUFFIXES.get(_container(info), ""))
     finally:
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(file.unlink, missing_ok=True)
+
+
+async def _catalogue(
+    tx: AsyncConnection,
+    interview_id: InterviewId,
+    info: MediaInfo,
+    stored: StoredObject,
+    lines: Sequence[CueDraft] | None,
+) -> RecordingId:
+    """The recording, its file, its lines if they came with it, and the jobs that do the rest."""
+    recording_id = await recordings.create_uploaded(
+        tx, interview_id, duration_ms=info.duration_ms, has_video=info.has_video, damage=info.damage
+    )
+    await recordings.put_asset(tx, recording_id, AssetKind.ORIGINAL, stored, _media_type(info), stored.sha256)
+    await jobs.enqueue(tx, "finalise", str(recording_id), recording_id=recording_id)
+    if lines is None:
+        await jobs.enqueue(tx, "transcribe", str(recording_id), recording_id=recording_id)
+    else:
+        await _adopt_lines(tx, recording_id, lines)
+    return recording_id
 
 
 async def _adopt_lines(tx: AsyncConnection, recording_id: RecordingId, lines: Sequence[CueDraft]) -> None:
@@ -130,14 +232,25 @@ async def _adopt_lines(tx: AsyncConnection, recording_id: RecordingId, lines: Se
     await transcripts.adopt(tx, run)
 
 
-def read_captions(file: Path, language: str) -> list[CueDraft]:
-    """The lines of a WebVTT or SRT file. Raises `UnreadableMediaError`."""
+async def enqueue_upload(tx: AsyncConnection, upload_id: UploadId) -> None:
+    """Have somebody look at it."""
+    await jobs.enqueue(tx, JOB, str(upload_id))
+
+
+def read_captions(file: Path, languages: Sequence[str], *, name: str = "") -> list[CueDraft]:
+    """The lines of a caption file, which people call `name`. Raises `UnreadableCaptionsError`.
+
+    A line that does not say its language is in the one of `languages` that fits its script.
+    """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        data = file.read_bytes()
     except OSError as error:
-        raise UnreadableMediaError(f"cannot read the captions {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UnreadableMediaError(f"the captions {file.name} are not UTF-8 text; save them as UTF-8") from error
-    if text.lstrip().startswith("WEBVTT"):
-        return captions.from_vtt(text, language)
-    return captions.from_srt(text, language)
+        raise UnreadableCaptionsError(f"cannot read the captions {name or file}: {error.strerror}") from error
+    lines = captions.read_captions(data)
+    return [line if line.lang else replace(line, lang=_language_of(line.text, languages)) for line in lines]
+
+
+def _language_of(text: str, languages: Sequence[str]) -> str:
+    han = any("\u4e00" <= letter <= "\u9fff" for letter in text)
+    fitting = (code for code in languages if (code == "zh") is han)
+    return next(fitting, languages[0] if languages else "zh" if han else "en")

@@ -8,7 +8,7 @@ is only work, never a result. After its last attempt a job is parked: shown to p
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,6 +58,7 @@ async def enqueue(
             cancel_requested=False,
             progress=0.0,
             message="",
+            started_progress=0.0,
             created_at=moment,
             updated_at=moment,
         )
@@ -95,6 +96,8 @@ async def claim(
                         "epoch": job.epoch + 1,
                         "attempt": job.attempt + 1,
                         "lease_until": moment + lease,
+                        "started_at": moment,
+                        "started_progress": job.progress,
                     },
                 )
     return None
@@ -235,6 +238,12 @@ async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -
     return list({row.kind: _job(row) for row in rows}.values())
 
 
+async def newest(connection: AsyncConnection, kind: str, keys: Collection[str]) -> dict[str, Job]:
+    """The newest job of this kind for each of these keys, by key."""
+    rows = await connection.execute(select(_t).where(_t.c.kind == kind, _t.c.key.in_(keys)).order_by(_t.c.id))
+    return {row.key: _job(row) for row in rows}
+
+
 async def seconds_to_next(connection: AsyncConnection, kinds: Sequence[str], *, below: int = 100) -> float | None:
     """How long until a waiting or abandoned job of these kinds may be claimed, 0 if now; None if there is none.
 
@@ -307,4 +316,6 @@ def _job(row: Any) -> Job:  # noqa: ANN401 - a result row
         last_error=row.last_error,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        started_at=row.started_at,
+        started_progress=row.started_progress,
     )

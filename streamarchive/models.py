@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -23,7 +23,10 @@ TranscriptId = NewType("TranscriptId", int)
 RunId = NewType("RunId", int)
 CueId = NewType("CueId", int)
 JobId = NewType("JobId", int)
+UploadId = NewType("UploadId", int)
 
+_TELLING = 0.02
+"""So much of a job has to be done before its pace says anything."""
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -286,6 +289,39 @@ class RunStage(StrEnum):
     IMPORTED = "imported"
 
 
+class UploadState(StrEnum):
+    """How far a file that somebody hands in has got."""
+
+    RECEIVING = "receiving"
+    RECEIVED = "received"
+    """All of it is safe on our disk; a job looks at it."""
+    TAKEN = "taken"
+    """It is a recording now."""
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on its way into the archive."""
+
+    id: UploadId
+    interview_id: InterviewId
+    user_id: int | None
+    file_name: str
+    """What its owner calls it; for people to read, never a path."""
+    size_bytes: int | None
+    """As announced; None if the browser did not say."""
+    offset_bytes: int
+    """What has arrived."""
+    state: UploadState
+    error: str | None
+    """Why it was refused, in a sentence."""
+    recording_id: RecordingId | None
+    created_at: datetime
+    updated_at: datetime
+
+
 class JobState(StrEnum):
     """Where a job stands. A parked one has failed as often as it may and waits for a person."""
 
@@ -321,6 +357,18 @@ class Job:
     last_error: str | None
     created_at: datetime
     updated_at: datetime
+    started_at: datetime | None = None
+    """When its newest attempt began."""
+    started_progress: float = 0.0
+    """Where that attempt took over from an earlier one."""
+
+    @property
+    def left(self) -> timedelta | None:
+        """How much longer it takes at its pace so far; None while nobody can tell."""
+        done = self.progress - self.started_progress
+        if self.state is not JobState.RUNNING or self.started_at is None or done < _TELLING:
+            return None
+        return (self.updated_at - self.started_at) * ((1 - self.progress) / done)
 
 
 @dataclass(frozen=True, slots=True)

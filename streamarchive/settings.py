@@ -125,6 +125,11 @@ class Settings(BaseModel):
         """The media store's URL, with the default filled in."""
         return self.media or f"file://{self._own('media')}"
 
+    @property
+    def incoming(self) -> Path:
+        """The folder of files on their way into the archive."""
+        return self.data_dir.absolute() / "incoming"
+
     def _own(self, name: str) -> str:
         return quote(str(self.data_dir.absolute() / name))
 

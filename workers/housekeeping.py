@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from streamarchive.catalogue import changes
+from streamarchive.catalogue import changes, uploads
 from streamarchive.catalogue import workers as registry
+from streamarchive.media.incoming import Incoming
 from streamarchive.services import Services
 
 from .runner import pause
@@ -19,4 +20,18 @@ async def run(services: Services, stop: asyncio.Event) -> None:
         async with services.database.write() as tx:
             await changes.prune(tx)
             await registry.forget_dead(tx)
+            await uploads.forget_abandoned(tx)
+        await tidy_incoming(services, uploads.ABANDONED.total_seconds())
         await pause(stop, _EVERY_SECONDS)
+
+
+async def tidy_incoming(services: Services, older_than_seconds: float) -> None:
+    """Delete the files of uploads that were cancelled, refused or cut off, and were not deleted at once."""
+    incoming = Incoming(services.settings.incoming)
+    present = await asyncio.to_thread(incoming.present, older_than_seconds)
+    if not present:
+        return
+    async with services.database.read() as connection:
+        wanted = await uploads.wanted(connection, present)
+    for upload_id in present - wanted:
+        await asyncio.to_thread(incoming.remove, upload_id)

@@ -310,6 +310,12 @@ async def made_from(connection: AsyncConnection, recording_id: RecordingId) -> d
     return {AssetKind(row.kind): row.made_from for row in rows}
 
 
+async def is_kept(connection: AsyncConnection, key: str) -> bool:
+    """Whether a recording has the file of this key."""
+    statement = select(tables.asset.c.id).where(tables.asset.c.key == key).limit(1)
+    return (await connection.execute(statement)).first() is not None
+
+
 def _recording(row: Any) -> Recording:  # noqa: ANN401 - a result row
     return Recording(
         id=row.id,

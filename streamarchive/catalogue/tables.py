@@ -283,6 +283,7 @@ upload = _numbered(
     Column("offset_bytes", _Big, nullable=False),
     Column("state", _Short(16), nullable=False),
     Column("error", _Storable, nullable=True),
+    _ref("recording", nullable=True, index=True),
     _when("created_at"),
     _when("updated_at"),
 )
@@ -415,6 +416,8 @@ job = _numbered(
     Column("progress", Float, nullable=False),
     Column("message", _Storable, nullable=False),
     Column("last_error", _Storable, nullable=True),
+    _when("started_at", nullable=True),
+    Column("started_progress", Float, nullable=False),
     _when("created_at"),
     _when("updated_at"),
 )

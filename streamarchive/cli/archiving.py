@@ -32,7 +32,7 @@ async def import_file(settings: Settings, options: argparse.Namespace) -> None:
     if not file.is_file():
         raise StreamArchiveError(f"there is no file {file}")
     details = _details(settings, options, title=file.stem)
-    lines = ingest.read_captions(options.captions, details.languages[0]) if options.captions else None
+    lines = ingest.read_captions(options.captions, details.languages) if options.captions else None
     if lines is None:
         check_model(settings)
     async with open_services(settings) as services:
@@ -41,7 +41,7 @@ async def import_file(settings: Settings, options: argparse.Namespace) -> None:
             services.store,
             file,
             details,
-            incoming=settings.data_dir / "incoming",
+            incoming=settings.incoming,
             lines=lines,
         )
         if options.wait:

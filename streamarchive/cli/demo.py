@@ -175,7 +175,7 @@ async def _import(services: Services, shipped: ShippedInterview) -> None:
         event=director.EVENT,
         held_at=shipped.held_at,
     )
-    incoming = services.settings.data_dir / "incoming"
+    incoming = services.settings.incoming
     await ingest.import_file(services.database, services.store, shipped.file, details, incoming=incoming)
 
 

@@ -27,7 +27,7 @@ from workers import runner
 
 logger = logging.getLogger(__name__)
 
-GROUPS = (("recorder", "finaliser"), ("live_transcriber", "transcriber", "indexer", "housekeeping"))
+GROUPS = (("recorder", "ingester", "finaliser"), ("live_transcriber", "transcriber", "indexer", "housekeeping"))
 _STOP_SECONDS = 4.0
 _RESTART_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1

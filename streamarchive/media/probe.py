@@ -87,7 +87,7 @@ async def probe(file: Path, *, name: str | None = None, silent_allowed: bool = F
             if line.startswith("out_time_us="):
                 reached_ms = _microseconds(line) or reached_ms
         await process.wait()
-        messages, complaint = process.stderr_tail, process.complaint
+        messages, complaint = process.messages, process.complaint
     info = _judge(name, size, reached_ms, messages, complaint)
     if not info.has_audio and not silent_allowed:
         raise UnreadableMediaError(f"{name} has a picture but no sound, so there is nothing to transcribe in it")

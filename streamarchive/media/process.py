@@ -19,6 +19,8 @@ from streamarchive.media import commands
 
 PATIENCE = 5.0
 """Seconds between the signals of `FfmpegProcess.stop`."""
+HEAD_LINES = 200
+"""What ffmpeg says of its input stands at the beginning; a damaged file has thousands of lines behind it."""
 TAIL_LINES = 40
 _LINE_LIMIT = 1 << 20
 
@@ -46,6 +48,7 @@ class FfmpegProcess:
     def __init__(self, process: asyncio.subprocess.Process, keep_lines: int = TAIL_LINES) -> None:
         """Take charge of a process; use `start`."""
         self._process = process
+        self._head: list[str] = []
         self._tail: deque[str] = deque(maxlen=keep_lines)
         self._reader = asyncio.create_task(self._read_stderr())
 
@@ -112,13 +115,18 @@ class FfmpegProcess:
     @property
     def stderr_tail(self) -> tuple[str, ...]:
         """Its last messages; complete after `wait`."""
-        return tuple(self._tail)
+        return self.messages[-(self._tail.maxlen or 1) :]
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Its first and its last messages, without those between; complete after `wait`."""
+        return (*self._head, *self._tail)
 
     @property
     def complaint(self) -> str:
         """The last message that means something, for an error; empty if there was none."""
         noise = ("Last message repeated", "Exiting normally", "Conversion failed")
-        lines = [line for line in self._tail if line and not line.strip().startswith(noise)]
+        lines = [line for line in self.stderr_tail if line and not line.strip().startswith(noise)]
         return lines[-1].strip() if lines else ""
 
     async def lines(self) -> AsyncIterator[str]:
@@ -165,10 +173,15 @@ class FfmpegProcess:
         rest = b""
         while chunk := await stream.read(65536):
             *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-            self._tail.extend(line.decode("utf-8", "replace") for line in lines if line.strip())
+            self._keep(lines)
             rest = rest[-4096:]
-        if rest.strip():
-            self._tail.append(rest.decode("utf-8", "replace"))
+        self._keep([rest])
+
+    def _keep(self, lines: Sequence[bytes]) -> None:
+        said = [line.decode("utf-8", "replace") for line in lines if line.strip()]
+        room = HEAD_LINES - len(self._head)
+        self._head.extend(said[:room])
+        self._tail.extend(said[room:])
 
     async def __aenter__(self) -> FfmpegProcess:
         """Nothing more to do: it runs."""

@@ -175,6 +175,8 @@ def upgrade() -> None:
         sa.Column("progress", sa.Float(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("started_progress", sa.Float(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["recording_id"], ["recording.id"], name="fk_job_recording_id"),
@@ -338,14 +340,17 @@ def upgrade() -> None:
         sa.Column("offset_bytes", _BIG, nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("recording_id", _BIG, nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["interview_id"], ["interview.id"], name="fk_upload_interview_id"),
+        sa.ForeignKeyConstraint(["recording_id"], ["recording.id"], name="fk_upload_recording_id"),
         sa.ForeignKeyConstraint(["user_id"], ["user.id"], name="fk_upload_user_id"),
         sa.PrimaryKeyConstraint("id", name="pk_upload"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_upload_interview_id", "upload", ["interview_id"], unique=False)
+    op.create_index("ix_upload_recording_id", "upload", ["recording_id"], unique=False)
     op.create_table(
         "cue",
         sa.Column("id", _BIG, autoincrement=True, nullable=False),
