@@ -152,7 +152,7 @@ async def take_upload(
             await uploads.refuse(tx, upload.id, str(error))
             await last_step(tx)
     else:
-        second = await asyncio.to_thread(incoming.second_name, upload.id)
+        second = await asyncio.to_thread(incoming.second_name, upload.id, attempt)
         stored = await _adopt(store, second, f"u{upload.id}-{attempt}", info)
         try:
             async with database.write() as tx:

@@ -48,12 +48,12 @@ class Incoming:
         """Where the captions lie that came with it, if there are any."""
         return self._folder / f"upload-{upload_id}.captions"
 
-    def second_name(self, upload_id: UploadId) -> Path:
+    def second_name(self, upload_id: UploadId, attempt: int) -> Path:
         """The same bytes under another name, to be adopted by a store: the first stays until all is written down.
 
         A process that is killed in between finds its file again. Blocks; raises `StorageError`.
         """
-        target = self._folder / f"upload-{upload_id}.adopted"
+        target = self._folder / f"upload-{upload_id}.attempt{attempt}"
         with translated("cannot take the upload over"):
             target.unlink(missing_ok=True)
             try:

@@ -115,7 +115,7 @@ async def test_a_worker_that_is_killed_half_way_loses_nothing_and_leaves_nothing
     _, upload_id = await hand_in(services, data)
     incoming = Incoming(services.settings.incoming)
     job = await jobs.claim(services.database, (ingest.JOB,), "first")
-    killed = await asyncio.to_thread(incoming.second_name, upload_id)
+    killed = await asyncio.to_thread(incoming.second_name, upload_id, job.epoch)
     await services.store.adopt(killed, f"original/u{upload_id}-{job.epoch}-", ".mp4")
     await jobs.release(services.database, job)
 
@@ -161,7 +161,7 @@ async def test_cancelled_while_it_is_looked_at(services, tmp_path):
 async def test_housekeeping_deletes_what_nobody_needs_and_nothing_else(services, tmp_path):
     _, wanted = await hand_in(services, b"wanted")
     incoming = Incoming(services.settings.incoming)
-    for name in ("upload-999", "upload-999.captions", "upload-999.adopted"):
+    for name in ("upload-999", "upload-999.captions", "upload-999.attempt2"):
         (services.settings.incoming / name).write_bytes(b"")
     (services.settings.incoming / "import-abc").write_bytes(b"")
     await housekeeping.tidy_incoming(services, older_than_seconds=-1)
@@ -300,7 +300,9 @@ async def test_eight_hours_of_silence_are_taken_as_what_they_are(services, tmp_p
     await look_at(services)
     async with services.database.read() as connection:
         recording_id = (await interviews.get(connection, interview_id)).recording_id
-        assert (await recordings.get(connection, recording_id)).duration_ms == pytest.approx(8 * 3_600_000, abs=5_000)
+        assert (await recordings.get(connection, recording_id)).duration_ms == pytest.approx(
+            8 * 3_600_000, abs=5_000
+        )
 
 
 async def test_a_file_full_of_errors_is_taken_if_its_sound_can_be_read(services, tmp_path):
