@@ -122,7 +122,9 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except StreamArchiveError as error:
-        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+        status = next(
+            (code for kind, code in _STATUS if isinstance(error, kind)), 503 if error.retryable else 500
+        )
         if status >= 500:
             log.error("%s %s failed: %s", request.method, request.path, error)
         return error_response(request, status, str(error))

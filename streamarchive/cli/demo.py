@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -105,7 +104,8 @@ async def _broadcaster(folder: Path, port: int, minutes: float, log_level: str) 
     children: list[asyncio.subprocess.Process] = []
 
     async def run() -> None:
-        child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, env=os.environ)
+        with serving.deaf_to_ctrl_c():
+            child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
         children[:] = [child]
         await child.wait()
         raise StreamArchiveError("the demo's broadcaster has ended; it is started again")

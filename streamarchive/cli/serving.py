@@ -15,8 +15,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from streamarchive.catalogue import workers as registry
 from streamarchive.cli import console
@@ -126,10 +126,10 @@ async def _children(settings: Settings, groups: Sequence[Sequence[str]]) -> Asyn
 async def _keep_running(settings: Settings, kinds: Sequence[str], stop: asyncio.Event) -> None:
     """One child process with these kinds; started again if it ends before `stop`."""
     environment = {**os.environ, **as_environment(settings)}
+    command = [sys.executable, "-m", "streamarchive", "work", *kinds, "--parent", str(os.getpid())]
     while not stop.is_set():
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "streamarchive", "work", *kinds, "--parent", str(os.getpid()), env=environment
-        )
+        with deaf_to_ctrl_c():
+            child = await asyncio.create_subprocess_exec(*command, env=environment)
         ended, stopping = asyncio.ensure_future(child.wait()), asyncio.ensure_future(stop.wait())
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -138,6 +138,20 @@ async def _keep_running(settings: Settings, kinds: Sequence[str], stop: asyncio.
         elif not stop.is_set():
             logger.error("the workers %s ended with status %s; starting them again", kinds, child.returncode)
             await runner.pause(stop, _RESTART_SECONDS)
+
+
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Children started in this block never get the terminal's Ctrl-C: we stop them, in order and at any time.
+
+    A signal that is blocked here stays blocked in them; one that is merely handled would end a child that is
+    still importing with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

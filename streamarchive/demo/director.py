@@ -18,7 +18,7 @@ from streamarchive.catalogue import interviews, streams, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.demo.control import BroadcasterAwayError, BroadcasterClient, OnAir
-from streamarchive.errors import NotFoundError
+from streamarchive.errors import ConflictError
 from streamarchive.models import Interview, InterviewId, RecordingId, Stream, StreamState, Visibility
 from streamarchive.protocols import MediaStore
 
@@ -76,7 +76,7 @@ async def interview_on_air(connection: AsyncConnection, on_air: OnAir) -> Interv
 
 
 async def kill_recorder(database: Database) -> int:
-    """Kill -9 the process that records the broadcast; its id. Raises `NotFoundError` if nobody does."""
+    """Kill -9 the process that records the broadcast; its id. Raises `ConflictError` if nobody does."""
     async with database.read() as connection:
         moment = await now(connection)
         found = await streams.like(connection, _ADDRESSES)
@@ -86,7 +86,7 @@ async def kill_recorder(database: Database) -> int:
             if process is not None:
                 os.kill(process, signal.SIGKILL)
                 return process
-    raise NotFoundError("nothing is being recorded at the moment; try again in a few seconds")
+    raise ConflictError("nothing is being recorded at the moment; try again in a few seconds")
 
 
 def _process_here(owner: str) -> int | None:

@@ -54,7 +54,7 @@ class Voice:
 
 CAST = {
     "en": {"host": Voice("en-us"), "guest": Voice("en-us+m1")},
-    "zh": {"host": Voice("cmn", rate=170), "guest": Voice("cmn+m3", rate=170)},
+    "zh": {"host": Voice("cmn+m7", rate=165), "guest": Voice("cmn+m3", rate=170)},
 }
 """Who speaks in the demo, by language and part."""
 

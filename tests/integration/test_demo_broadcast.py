@@ -1,6 +1,5 @@
 """The demo's broadcaster as a process: what a recorder and the demo's pages meet."""
 
-import contextlib
 import json
 import os
 import signal
@@ -8,8 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from datetime import datetime
 
 import numpy as np
@@ -18,46 +15,8 @@ import pytest
 
 from streamarchive.demo.picture import HEIGHT, WIDTH, read_strip
 from tests import services
+from tests.broadcaster import BroadcasterProcess
 from tests.waiting import until
-
-
-class Process:
-    def __init__(self, folder, port, minutes):
-        command = [sys.executable, "-m", "streamarchive.demo.broadcaster", str(folder), "--leashed"]
-        self.address = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen(
-            [*command, "--port", str(port), "--minutes", str(minutes)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def call(self, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=5) as response:
-            return json.load(response)
-
-    def refusal(self, path, data, headers):
-        """The status with which a request is refused, and what is said."""
-        request = urllib.request.Request(self.address + path, data, headers)
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=5)
-        with refused.value as response:
-            return response.code, json.load(response)["error"]
-
-    def status(self):
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            return self.call("/status")
-
-    def playlist(self, url):
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return response.read().decode()
-
-    def segments(self, url):
-        return [line for line in self.playlist(url).splitlines() if line.endswith(".ts")]
-
-    def children(self):
-        return psutil.Process(self.process.pid).children(recursive=True)
 
 
 @pytest.fixture
@@ -65,14 +24,13 @@ def start(tmp_path, ffmpeg):
     port, started = services.free_port(), []
 
     def begin(minutes=10):
-        started.append(Process(tmp_path / "broadcasts", port, minutes))
+        started.append(BroadcasterProcess(tmp_path / "broadcasts", port, minutes))
         status = until(started[-1].status, "the broadcaster to answer")
         return started[-1], status["broadcast"]
 
     yield begin
     for one in started:
-        one.process.stdin.close()
-        one.process.wait(10)
+        one.close()
 
 
 def sequence(playlist):

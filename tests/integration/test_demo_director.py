@@ -10,7 +10,7 @@ import pytest
 from streamarchive.catalogue import interviews, recordings, streams
 from streamarchive.demo import director
 from streamarchive.demo.control import OnAir
-from streamarchive.errors import NotFoundError
+from streamarchive.errors import ConflictError
 from streamarchive.models import AssetKind, Visibility
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
@@ -112,7 +112,7 @@ async def test_the_newest_broadcasts_stay_and_older_ones_leave_no_media(services
 async def test_the_process_that_records_is_killed_and_no_other(services):
     await director.put_on_air(services.database, on_air(1))
     stream = await stream_of(services, on_air(1))
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ConflictError):
         await director.kill_recorder(services.database)
     recorder = await asyncio.create_subprocess_exec("sleep", "60")
     try:
@@ -130,5 +130,5 @@ async def test_a_recorder_of_another_machine_is_not_looked_for_here(services):
     await director.put_on_air(services.database, on_air(1))
     stream = await stream_of(services, on_air(1))
     await streams.claim(services.database, stream.id, "recorder@elsewhere:1:1:2", LEASE)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ConflictError):
         await director.kill_recorder(services.database)
