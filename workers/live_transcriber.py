@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 5.0
-_RETRY_SECONDS = 2.0
+_RETRY_SECONDS = (2.0, 5.0, 15.0, 30.0)
 _ELSEWHERE_SECONDS = 30.0
 """How long a recording that another process transcribes is left alone."""
 _NOTE_MS = 15_000
@@ -68,21 +68,24 @@ async def run(services: Services, stop: asyncio.Event) -> None:
 
 
 async def _follow(services: Services, recording_id: RecordingId) -> None:
-    """One recording to its end; whatever goes wrong is tried again."""
+    """One recording to its end; whatever goes wrong is tried again, ever less often while nothing comes of it."""
+    failures = 0
     while True:
+        follower = Follower(services, recording_id)
         try:
-            await Follower(services, recording_id).run()
+            await follower.run()
         except FencedError as error:
             logger.info("recording %s: %s", recording_id, error)
             await asyncio.sleep(_ELSEWHERE_SECONDS)
+            continue
         except StreamArchiveError as error:
             logger.warning("recording %s: no live captions: %s", recording_id, error)
-            await asyncio.sleep(_RETRY_SECONDS)
         except Exception:
             logger.exception("recording %s: the live captions failed and begin again", recording_id)
-            await asyncio.sleep(_RETRY_SECONDS)
         else:
             return
+        failures = 0 if follower.has_heard else failures + 1
+        await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
 
 
 class Follower:
@@ -93,6 +96,8 @@ class Follower:
         self._recording_id = recording_id
         self._looked_at = 0.0
         self._over = False
+        self.has_heard = False
+        """Whether the engine has been at work."""
 
     async def run(self) -> None:
         """Until the recording is finished and heard to its end.
@@ -125,6 +130,7 @@ class Follower:
         self._over = False
         sound = await self._sound(take, writer)
         if sound is not None:
+            self.has_heard = True
             policy = PausePolicy(
                 self._services.engines.live,
                 await self._languages(),

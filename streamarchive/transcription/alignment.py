@@ -17,6 +17,7 @@ from whisper.timing import median_filter, merge_punctuations
 
 from streamarchive.models import Word
 from streamarchive.transcription.languages import UNSPACED
+from streamarchive.transcription.tokens import token_starts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,42 +141,6 @@ def _words(tokenizer: Any, line: TimedTokens) -> list[tuple[str, list[int]]]:  #
 
 def _is_latin(character: str) -> bool:
     return character.isascii() and character.isalnum()
-
-
-def token_starts(matrix: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The frame at which each token begins, on the best monotone path through a tokens-by-frames matrix.
-
-    Every token gets at least one frame while there are enough of them.
-    """
-    tokens, frames = matrix.shape
-    if not tokens:
-        return np.zeros(0, np.int64)
-    if frames <= tokens:
-        return np.linspace(0, frames, tokens, endpoint=False).astype(np.int64)
-    # best[f]: the best score of a path that has reached the current token at frame f.
-    best = np.cumsum(matrix[0])
-    entered = np.zeros((tokens, frames), np.int64)
-    for token in range(1, tokens):
-        best, entered[token] = _next_row(best, matrix[token], token)
-    starts = np.zeros(tokens, np.int64)
-    frame = frames - 1
-    for token in range(tokens - 1, 0, -1):
-        starts[token] = entered[token, frame]
-        frame = int(starts[token]) - 1
-    return starts
-
-
-def _next_row(
-    best: NDArray[np.float32], row: NDArray[np.float32], token: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Scores for the next token, and the frame at which the best path to each frame enters it."""
-    total = np.cumsum(row)
-    # Entering at frame f costs what the path to f - 1 had; from there on the row adds up.
-    gain = np.full(len(row), -np.inf, np.float64)
-    gain[token:] = best[token - 1 : -1] - np.concatenate([[0.0], total[:-1]])[token:]
-    reached = np.maximum.accumulate(gain)
-    fresh = np.where(gain >= reached, np.arange(len(row)), 0)
-    return reached + total, np.maximum.accumulate(fresh)
 
 
 def _finished(timed: list[_Timed], line: TimedTokens) -> list[Word]:

@@ -31,6 +31,7 @@ from streamarchive.protocols import Line, ModelInfo, TranscribeOptions, Window, 
 from streamarchive.transcription import guards
 from streamarchive.transcription.alignment import TimedTokens, align
 from streamarchive.transcription.languages import choose, line_language
+from streamarchive.transcription.tokens import timed_lines
 
 if TYPE_CHECKING:
     from streamarchive.protocols import Samples
@@ -136,7 +137,7 @@ class OpenAIEngine:
                 break
         if guards.is_silence(result.no_speech_prob, result.avg_logprob):
             return _Decoded([], result, None)
-        lines, resume = timed_lines(result.tokens, get_timestamp_begin(self._tokenizer(language)), frames)
+        lines, resume = timed_lines(result.tokens, self._tokenizer(language).timestamp_begin, frames)
         return _Decoded([TimedTokens(t, s, e, language) for t, s, e in lines], result, resume)
 
     def _decode_once(
@@ -210,38 +211,6 @@ class OpenAIEngine:
         )
 
 
-def get_timestamp_begin(tokenizer: Any) -> int:  # noqa: ANN401
-    """The token that stands for 0.00 s."""
-    return int(tokenizer.timestamp_begin)
-
-
-def timed_lines(
-    tokens: list[int], timestamp_begin: int, frames: int
-) -> tuple[list[tuple[list[int], int, int]], int | None]:
-    """Split decoded tokens at their timestamps: (text tokens, start frame, end frame) of each line.
-
-    The second value is the frame from which the rest must be decoded again, because the model had room for no
-    more or says that a line is unfinished; None when nothing is missing. All frames lie within `frames`.
-    """
-    lines: list[tuple[list[int], int, int]] = []
-    start, text = 0, list[int]()
-    for token in tokens:
-        if token < timestamp_begin:
-            text.append(token)
-            continue
-        frame = min(token - timestamp_begin, frames)
-        if text:
-            lines.append((text, start, frame))
-            text = []
-        start = frame
-    if text and lines:
-        return lines, start  # cut off: decode it again from where it began
-    if text:
-        return [(text, start, frames)], None
-    finished = len(tokens) < 2 or tokens[-2] < timestamp_begin
-    return lines, None if finished else start
-
-
 class _StopWhen:
     """A logit filter that filters nothing: it is called before each token, which is where decoding can stop."""
 
@@ -283,12 +252,14 @@ def _load(name: str, device: str) -> Any:  # noqa: ANN401
         reason = getattr(error, "reason", error)
         message = (
             f"model {name!r} could not be downloaded ({reason}): connect this machine to the network once, "
-            "or set MODEL to the path of a checkpoint"
+            "or set STREAMARCHIVE_MODEL to the path of a checkpoint"
         )
         raise ModelUnavailableError(message) from error
     except (RuntimeError, UnpicklingError, BadZipFile, KeyError, TypeError, EOFError, ValueError) as error:
         why = _first_line(error)
-        message = f"{name} could not be loaded as a Whisper checkpoint ({why}): set MODEL to another"
+        message = (
+            f"{name} could not be loaded as a Whisper checkpoint ({why}): set STREAMARCHIVE_MODEL to another"
+        )
         raise ModelUnavailableError(message) from error
     except OSError as error:
         message = f"model {name!r} could not be read or stored: {error.strerror or error}"
@@ -299,10 +270,10 @@ def _load(name: str, device: str) -> Any:  # noqa: ANN401
 
 
 def _missing(name: str) -> str:
+    todo = "set STREAMARCHIVE_MODEL to the path of a checkpoint or to"
     if os.sep in name or name.endswith(".pt"):
-        return f"the model file {name} does not exist: set MODEL to the path of a checkpoint or to a Whisper name"
-    names = ", ".join(whisper.available_models())
-    return f"there is no model {name!r}: set MODEL to the path of a checkpoint or to one of {names}"
+        return f"the model file {name} does not exist: {todo} a Whisper name such as turbo"
+    return f"there is no model {name!r}: {todo} one of {', '.join(whisper.available_models())}"
 
 
 def _first_line(error: Exception) -> str:

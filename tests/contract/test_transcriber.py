@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytest_asyncio
 
 import streamarchive.demo
 from streamarchive.demo.voices import UNHEARD, Synthesiser
@@ -20,6 +21,8 @@ from streamarchive.errors import EngineDiedError, ModelUnavailableError, Transcr
 from streamarchive.protocols import TranscribeOptions, Window
 from streamarchive.transcription.engine_process import EngineProcess
 from tests.waiting import until_async
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHECKPOINT = Path(streamarchive.demo.__file__).parent / "data" / "whisper-demo.pt"
 ENGLISH = ("I prefer the windows because it is really fast.", "Our team in London has six engineers.")
@@ -52,6 +55,13 @@ async def running(model: str | Path = CHECKPOINT) -> AsyncIterator[EngineProcess
         await engine.close()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared():
+    """One engine for all tests that leave it alive."""
+    async with running() as engine:
+        yield engine
+
+
 async def heard(engine, windows, options=GREEDY):
     return [result async for result in engine.transcribe(windows, options)]
 
@@ -62,11 +72,10 @@ async def started(engine):
     return engine.pid
 
 
-async def test_both_languages_are_heard_and_named_with_times_inside_the_window(spoken):
+async def test_both_languages_are_heard_and_named_with_times_inside_the_window(shared, spoken):
     english, mandarin = spoken(*ENGLISH), spoken(*MANDARIN)
     windows = [Window(english, 60_000, ("zh", "en")), Window(mandarin, 3_600_000, ("zh", "en"))]
-    async with running() as engine:
-        results = await heard(engine, windows)
+    results = await heard(shared, windows)
     assert [result.language for result in results] == ["en", "zh"]
     assert [line.text for line in results[0].lines] == list(ENGLISH)
     assert [line.text for line in results[1].lines] == list(MANDARIN)
@@ -85,42 +94,37 @@ async def test_both_languages_are_heard_and_named_with_times_inside_the_window(s
             assert all(0 <= word.probability <= 1 for word in line.words)
 
 
-async def test_beams_and_repetition_change_nothing(spoken):
+async def test_beams_and_repetition_change_nothing(shared, spoken):
     windows = [Window(spoken(*ENGLISH), 0, ("en",))]
-    async with running() as engine:
-        first = await heard(engine, windows, TranscribeOptions())
-        assert await heard(engine, windows, TranscribeOptions()) == first
+    first = await heard(shared, windows, TranscribeOptions())
+    assert await heard(shared, windows, TranscribeOptions()) == first
     assert [line.text for line in first[0].lines] == list(ENGLISH)
 
 
-async def test_only_allowed_languages_are_found(spoken):
-    async with running() as engine:
-        results = await heard(engine, [Window(spoken(*MANDARIN), 0, ("en",))])
-        assert (results[0].language, results[0].language_probability) == ("en", 1.0)
-        assert set((await engine.load()).languages) == {"en", "zh"}
+async def test_only_allowed_languages_are_found(shared, spoken):
+    results = await heard(shared, [Window(spoken(*MANDARIN), 0, ("en",))])
+    assert (results[0].language, results[0].language_probability) == ("en", 1.0)
+    assert set((await shared.load()).languages) == {"en", "zh"}
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 5.0, 30.0])
-async def test_silence_has_no_lines(seconds):
-    async with running() as engine:
-        results = await heard(engine, [Window(np.zeros(int(seconds * 16_000), np.float32), 0)])
+async def test_silence_has_no_lines(shared, seconds):
+    results = await heard(shared, [Window(np.zeros(int(seconds * 16_000), np.float32), 0)])
     assert [result.lines for result in results] == [()]
 
 
-async def test_the_model_says_what_it_is():
-    async with running() as engine:
-        info = await engine.load()
+async def test_the_model_says_what_it_is(shared):
+    info = await shared.load()
     assert "Demo recogniser" in info.note
     assert len(info.identity) == 64
     assert "words" in info.capabilities
 
 
-async def test_voice_is_told_from_silence_across_pieces(spoken):
+async def test_voice_is_told_from_silence_across_pieces(shared, spoken):
     speech = spoken(*ENGLISH)[: 512 * 200]
-    async with running() as engine:
-        whole, _ = await engine.voice(speech)
-        first, state = await engine.voice(speech[: 512 * 77])
-        second, _ = await engine.voice(speech[512 * 77 :], state)
+    whole, _ = await shared.voice(speech)
+    first, state = await shared.voice(speech[: 512 * 77])
+    second, _ = await shared.voice(speech[512 * 77 :], state)
     assert len(whole) == 200
     assert max(whole[:10]) < 0.3
     assert np.median(whole[25:80]) > 0.8
@@ -129,7 +133,9 @@ async def test_voice_is_told_from_silence_across_pieces(spoken):
 
 async def test_a_missing_file_is_named_with_what_to_do(tmp_path):
     async with running(tmp_path / "none.pt") as engine:
-        with pytest.raises(ModelUnavailableError, match=r"none\.pt does not exist: set MODEL to the path"):
+        with pytest.raises(
+            ModelUnavailableError, match=r"none\.pt does not exist: set STREAMARCHIVE_MODEL to the path"
+        ):
             await engine.load()
 
 
@@ -164,20 +170,19 @@ async def test_a_model_that_appears_later_is_loaded(tmp_path, spoken):
         assert (await heard(engine, [Window(spoken(ENGLISH[0]), 0)]))[0].lines[0].text == ENGLISH[0]
 
 
-async def test_cancelling_ends_the_work_and_keeps_the_engine(spoken):
+async def test_cancelling_ends_the_work_and_keeps_the_engine(shared, spoken):
     long = spoken(*ENGLISH, *ENGLISH, *ENGLISH)
-    async with running() as engine:
-        process = await started(engine)
-        task = asyncio.create_task(heard(engine, [Window(long, 0)] * 50, TranscribeOptions()))
-        await asyncio.wait([task], timeout=0.3)
-        assert not task.done()
-        began = time.monotonic()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert time.monotonic() - began < 3
-        assert len(await heard(engine, [Window(spoken(ENGLISH[0]), 0)])) == 1
-        assert engine.pid == process
+    process = await started(shared)
+    task = asyncio.create_task(heard(shared, [Window(long, 0)] * 50, TranscribeOptions()))
+    await asyncio.wait([task], timeout=0.3)
+    assert not task.done()
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 3
+    assert len(await heard(shared, [Window(spoken(ENGLISH[0]), 0)])) == 1
+    assert shared.pid == process
 
 
 async def test_an_engine_that_does_not_hear_the_cancellation_is_replaced(spoken):
@@ -208,19 +213,18 @@ async def test_a_death_in_the_middle_is_told_and_the_next_call_starts_afresh(spo
         assert (await heard(engine, [Window(spoken(ENGLISH[0]), 0)]))[0].lines[0].text == ENGLISH[0]
 
 
-async def test_urgent_windows_go_before_those_that_wait(spoken):
+async def test_urgent_windows_go_before_those_that_wait(shared, spoken):
     order = []
 
     async def ask(name, options):
-        await heard(engine, [Window(spoken(ENGLISH[0]), 0)], options)
+        await heard(shared, [Window(spoken(ENGLISH[0]), 0)], options)
         order.append(name)
 
     urgent = TranscribeOptions(beam_size=1, temperatures=(0.0,), urgent=True)
-    async with running() as engine:
-        await engine.load()
-        backlog = [asyncio.create_task(ask(f"backlog {n}", GREEDY)) for n in range(3)]
-        await asyncio.wait(backlog, timeout=0.01)
-        await asyncio.gather(ask("live", urgent), *backlog)
+    await shared.load()
+    backlog = [asyncio.create_task(ask(f"backlog {n}", GREEDY)) for n in range(3)]
+    await asyncio.wait(backlog, timeout=0.01)
+    await asyncio.gather(ask("live", urgent), *backlog)
     assert order == ["backlog 0", "live", "backlog 1", "backlog 2"]
 
 
@@ -263,9 +267,8 @@ asyncio.run(main())
     await until_async(gone, "the engine to end", seconds=10)
 
 
-async def test_requests_of_several_tasks_get_their_own_answers(spoken):
-    async with running() as engine:
-        await engine.load()
-        texts = await asyncio.gather(*(heard(engine, [Window(spoken(s), 0)]) for s in (*ENGLISH, *MANDARIN)))
+async def test_requests_of_several_tasks_get_their_own_answers(shared, spoken):
+    await shared.load()
+    texts = await asyncio.gather(*(heard(shared, [Window(spoken(s), 0)]) for s in (*ENGLISH, *MANDARIN)))
     found = [result.lines[0].text for result in itertools.chain.from_iterable(texts)]
     assert found == [*ENGLISH, *MANDARIN]

@@ -130,7 +130,7 @@ async def test_a_missing_model_is_an_error_worth_a_retry_that_says_what_to_do(tm
         async with services.database.read() as connection:
             again = await jobs.get(connection, job.id)
         assert again.state == "queued"
-        assert "none.pt does not exist: set MODEL" in again.last_error
+        assert "none.pt does not exist: set STREAMARCHIVE_MODEL" in again.last_error
         with pytest.raises(ModelUnavailableError):
             await services.engines.final.load()
         assert await cues_of(services, recording_id) == []
