@@ -5,7 +5,9 @@
     ├── SettingsError              a setting is unknown, malformed or contradictory
     ├── SignInRefusedError         wrong name or password, or too many attempts
     ├── NotFoundError              no such interview, recording, cue, job
+    ├── EditError                  a correction makes no sense (an empty line, a split at its end)
     ├── ConflictError              somebody else changed it meanwhile
+    │   ├── StaleCueError          of catalogue.corrections; carries the cue as it is now
     │   └── FencedError            another process owns this stream now
     ├── DatabaseError              the catalogue cannot be opened or used
     │   ├── DatabaseUnavailableError  it is away, busy or full (worth a retry)
@@ -47,6 +49,10 @@ class SignInRefusedError(StreamArchiveError):
 
 class NotFoundError(StreamArchiveError):
     """The thing asked for is not there (or not for this person)."""
+
+
+class EditError(StreamArchiveError):
+    """A correction makes no sense."""
 
 
 class ConflictError(StreamArchiveError):

@@ -1,0 +1,141 @@
+"""Two accounts of the same speech, aligned token by token in text and in time.
+
+The cheapest way to turn one into the other, where equal tokens cost what they are apart in time, and unequal
+ones may stand for each other only while they are near. Only tokens within a few seconds are compared, so a
+transcript of hours costs some milliseconds a minute.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+REACH_MS = 5_000
+"""Tokens further apart than this are never the same word."""
+
+_GAP = 0.7
+_OTHER = 0.8
+_EQUAL_SECOND = 0.13
+_OTHER_SECOND = 0.35
+_MATCH, _LEFT, _RIGHT = 1, 2, 3
+
+Pair = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A token and the middle of its time. A `shy` one has taken no time: it rarely stands for another."""
+
+    text: str
+    at_ms: int
+    shy: bool = False
+
+
+@dataclass(slots=True)
+class _Row:
+    """The costs of reaching each place of the right side from `first` on, and how it was reached."""
+
+    first: int
+    costs: list[float] = field(default_factory=list)
+    steps: bytearray = field(default_factory=bytearray)
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.costs) - 1
+
+
+def align(left: Sequence[Mark], right: Sequence[Mark]) -> list[Pair]:
+    """Positions that belong together, in order; where one side has nothing, None."""
+    if not left or not right:
+        return [*((at, None) for at in range(len(left))), *((None, at) for at in range(len(right)))]
+    return _by_time(_trace(_rows(left, right), len(left), len(right)), left, right)
+
+
+def _rows(left: Sequence[Mark], right: Sequence[Mark]) -> list[_Row]:
+    left_times, right_times = _rising(left), _rising(right)
+    rows = [_Row(0, [0.0], bytearray([_RIGHT]))]
+    for at, mark in enumerate(left):
+        before = rows[-1]
+        low = bisect_left(right_times, left_times[at] - REACH_MS)
+        high = bisect_right(right_times, left_times[at] + REACH_MS)
+        low = max(min(low, before.last), before.first)
+        rows.append(_row(before, mark, right, low, max(high, before.last)))
+    return rows
+
+
+def _row(before: _Row, mark: Mark, right: Sequence[Mark], low: int, high: int) -> _Row:
+    """`low` to `high`: how many of the right tokens may have been used up behind this left one."""
+    row = _Row(low)
+    previous, offset = before.costs, before.first
+    running = float("inf")
+    for column in range(low, high + 1):
+        at = column - offset
+        best, step = running + _GAP, _RIGHT
+        if at < len(previous) and previous[at] + _GAP < best:
+            best, step = previous[at] + _GAP, _LEFT
+        if 0 < at <= len(previous):
+            paired = previous[at - 1] + _cost(mark, right[column - 1])
+            if paired <= best:
+                best, step = paired, _MATCH
+        row.costs.append(best)
+        row.steps.append(step)
+        running = best
+    return row
+
+
+def _cost(one: Mark, other: Mark) -> float:
+    apart = abs(one.at_ms - other.at_ms) / 1000
+    if apart * 1000 > REACH_MS:
+        return float("inf")
+    if one.text == other.text:
+        return apart * _EQUAL_SECOND
+    return _OTHER + apart * _OTHER_SECOND + (0.3 if one.shy or other.shy else 0.0)
+
+
+def _trace(rows: Sequence[_Row], left: int, right: int) -> list[Pair]:
+    pairs: list[Pair] = []
+    row, column = left, right
+    while row > 0 or column > 0:
+        current = rows[row]
+        step = _RIGHT if column > current.last else current.steps[column - current.first]
+        if step == _RIGHT:
+            column -= 1
+            pairs.append((None, column))
+        elif step == _LEFT:
+            row -= 1
+            pairs.append((row, None))
+        else:
+            row, column = row - 1, column - 1
+            pairs.append((row, column))
+    return pairs[::-1]
+
+
+def _by_time(pairs: Sequence[Pair], left: Sequence[Mark], right: Sequence[Mark]) -> list[Pair]:
+    """What is unpaired on both sides between two pairs, in the order of its times."""
+    ordered: list[Pair] = []
+    for paired, run in itertools.groupby(pairs, key=lambda pair: None not in pair):
+        group = list(run)
+        if not paired:
+            lefts = [at for at, _ in group if at is not None]
+            rights = [at for _, at in group if at is not None]
+            group = _interleaved(lefts, rights, left, right)
+        ordered += group
+    return ordered
+
+
+def _interleaved(
+    lefts: Sequence[int], rights: Sequence[int], left: Sequence[Mark], right: Sequence[Mark]
+) -> list[Pair]:
+    merged: list[Pair] = []
+    waiting = list(lefts)
+    for at in rights:
+        while waiting and left[waiting[0]].at_ms <= right[at].at_ms:
+            merged.append((waiting.pop(0), None))
+        merged.append((None, at))
+    return [*merged, *((at, None) for at in waiting)]
+
+
+def _rising(marks: Sequence[Mark]) -> list[int]:
+    return list(itertools.accumulate((mark.at_ms for mark in marks), max))

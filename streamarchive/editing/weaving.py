@@ -1,0 +1,166 @@
+"""What people have decided, woven into what a machine has heard.
+
+`weave` puts both in one order and says of every word of the machine whether it stays, and in which of the lines
+that people have changed it stands. Who has to write lines from that reads the items in order.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from streamarchive.editing.alignment import Mark, align
+from streamarchive.editing.units import Atom, Unit, atoms
+from streamarchive.models import Word
+from streamarchive.text import tokens
+
+_PAUSE_MS = 1_000
+"""What a person has decided does not reach across a pause this long."""
+
+
+class Will(Enum):
+    """What a person wants of a word."""
+
+    FREE = auto()
+    """Nobody has touched it: the machine may do better."""
+    LOCKED = auto()
+    STRUCK = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A line's units. `home` is the line's number, or None if machines may write all of it anew."""
+
+    units: tuple[Unit, ...]
+    start_ms: int
+    end_ms: int
+    home: int | None
+    whole: bool = False
+    """All of it is locked (it has been read)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A token of a unit: `unit` and `place` say which, `home` is the number of its line."""
+
+    atom: Atom
+    unit: Unit
+    home: int | None
+    number: tuple[int, int]
+    place: int
+    will: Will = Will.FREE
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One step of the woven order: a person's token, a machine's, or both for the same sound.
+
+    `home` is the line it stands in; a machine's token that is not `kept` is a person's decision.
+    """
+
+    ours: Part | None
+    heard: Part | None
+    home: int | None
+    kept: bool
+
+
+def weave(ours: Sequence[Stretch], struck: Sequence[Word], heard: Sequence[Stretch]) -> list[Item]:
+    """All tokens of both sides, each item with the number of its line among `ours`."""
+    left = _left(ours, struck)
+    right = list(_parts(heard))
+    pairs = align([_mark(part) for part in left], [_mark(part) for part in right])
+    spans = {stretch.home: (stretch.start_ms, stretch.end_ms) for stretch in ours if stretch.home is not None}
+    following = _following(pairs)
+    items: list[Item] = []
+    before: Part | None = None
+    for (one, other), after_at in zip(pairs, following, strict=True):
+        mine = left[one] if one is not None else None
+        theirs = right[other] if other is not None else None
+        if mine is not None:
+            before = mine
+            items.append(Item(mine, theirs, mine.home, theirs is not None and mine.will is Will.FREE))
+        elif theirs is not None:
+            after = left[after_at] if after_at is not None else None
+            home = _home(theirs, before, after, spans)
+            items.append(Item(None, theirs, home, not _decided(theirs, before, after)))
+    return items
+
+
+def _left(ours: Sequence[Stretch], struck: Sequence[Word]) -> list[Part]:
+    """Words as they stand and those struck, by time; what replaced a struck word comes right behind it."""
+    parts = list(_parts(sorted(ours, key=lambda stretch: (stretch.start_ms, stretch.end_ms))))
+    ghosts = list(_ghosts(struck, ours))
+    times = itertools.accumulate((part.atom.middle_ms for part in parts), max)
+    ghost_times = itertools.accumulate((part.atom.middle_ms for part in ghosts), max)
+    merged = heapq.merge(
+        zip(ghost_times, itertools.repeat(0), itertools.count(), ghosts, strict=False),
+        zip(times, itertools.repeat(1), itertools.count(), parts, strict=False),
+        key=lambda entry: entry[:3],
+    )
+    return [part for *_, part in merged]
+
+
+def _parts(stretches: Iterable[Stretch]) -> Iterator[Part]:
+    for number, stretch in enumerate(stretches):
+        for position, unit in enumerate(stretch.units):
+            locked = unit.word.locked or stretch.whole
+            for place, atom in enumerate(atoms(unit)):
+                will = Will.LOCKED if locked else Will.FREE
+                yield Part(atom, unit, stretch.home, (number, position), place, will)
+
+
+def _ghosts(struck: Sequence[Word], ours: Sequence[Stretch]) -> Iterator[Part]:
+    for number, word in enumerate(sorted(struck, key=lambda word: (word.start_ms, word.end_ms))):
+        unit = Unit(word.text, tuple(token.text for token in tokens(word.text)), word)
+        for place, atom in enumerate(atoms(unit)):
+            yield Part(atom, unit, _at(atom.middle_ms, ours), (-1, number), place, Will.STRUCK)
+
+
+def _at(time_ms: int, ours: Sequence[Stretch]) -> int | None:
+    return next((s.home for s in ours if s.home is not None and s.start_ms <= time_ms < s.end_ms), None)
+
+
+def _mark(part: Part) -> Mark:
+    shy = part.will is Will.LOCKED and part.atom.end_ms <= part.atom.start_ms
+    return Mark(part.atom.text, part.atom.middle_ms, shy)
+
+
+def _following(pairs: Sequence[tuple[int | None, int | None]]) -> list[int | None]:
+    """For each pair the next left position behind it."""
+    found: list[int | None] = []
+    after: int | None = None
+    for one, _ in reversed(pairs):
+        found.append(after)
+        after = one if one is not None else after
+    return found[::-1]
+
+
+def _home(heard: Part, before: Part | None, after: Part | None, spans: dict[int, tuple[int, int]]) -> int | None:
+    """Where a word stands that answers to none of ours: between two of a line, else by its time."""
+    first = before.home if before is not None else None
+    second = after.home if after is not None else None
+    if first is not None and first == second:
+        return first
+    time = heard.atom.middle_ms
+    if first is not None and first in spans and time < spans[first][1]:
+        return first
+    if second is not None and second in spans and time >= spans[second][0]:
+        return second
+    return None
+
+
+def _decided(heard: Part, before: Part | None, after: Part | None) -> bool:
+    """Whether a person has decided what is said where this word is heard."""
+    time = heard.atom.middle_ms
+    firm_before = before is not None and before.will is not Will.FREE
+    firm_after = after is not None and after.will is not Will.FREE
+    if before is not None and firm_before and time < before.atom.end_ms:
+        return True
+    if after is not None and firm_after and time >= after.atom.start_ms:
+        return True
+    if before is None or after is None or not (firm_before and firm_after):
+        return False
+    return after.atom.start_ms - before.atom.end_ms < _PAUSE_MS and before.home == after.home
