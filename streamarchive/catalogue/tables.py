@@ -371,7 +371,7 @@ strike = _numbered(
     "strike",
     _ref("transcript", index=True),
     _ref("revision"),
-    Column("text", Text, nullable=False),
+    Column("text", _Storable, nullable=False),
     Column("start_ms", _Big, nullable=False),
     Column("end_ms", _Big, nullable=False),
 )
@@ -384,8 +384,8 @@ suggestion = _numbered(
     _ref("transcript_run", name="run_id"),
     Column("start_ms", _Big, nullable=False),
     Column("end_ms", _Big, nullable=False),
-    Column("text", Text, nullable=False, comment="what the person wrote"),
-    Column("heard", Text, nullable=False, comment="what the machine hears there"),
+    Column("text", _Storable, nullable=False, comment="what the person wrote"),
+    Column("heard", _Storable, nullable=False, comment="what the machine hears there"),
     Column("probability", Float, nullable=False),
 )
 

@@ -6,17 +6,21 @@ A run's lines are written as it proceeds (`append`). Those of a live run become 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, interviews, outbox, tables
+from streamarchive.catalogue import cues, revisions, tables
 from streamarchive.catalogue.database import now
+from streamarchive.catalogue.revisions import RevisionKind
+from streamarchive.editing.overlay import Held, Overlay, beside, overlay
 from streamarchive.errors import NotFoundError
 from streamarchive.models import (
     Cue,
@@ -26,7 +30,6 @@ from streamarchive.models import (
     RunId,
     RunStage,
     TranscriptId,
-    Word,
 )
 
 _t = tables.cue
@@ -139,42 +142,50 @@ async def runs(connection: AsyncConnection, recording_id: RecordingId) -> list[R
 async def append(tx: AsyncConnection, run: Run, drafts: Sequence[CueDraft], covered_ms: int) -> None:
     """Write what the run has heard up to `covered_ms`; the lines of a live run become cues at once."""
     if drafts:
-        rows = [{"run_id": run.id, **_line_values(draft)} for draft in drafts]
+        rows = [{"run_id": run.id, **cues.line_values(draft)} for draft in drafts]
         await tx.execute(insert(tables.run_line), rows)
     await tx.execute(
         update(tables.transcript_run).where(tables.transcript_run.c.id == run.id).values(covered_ms=covered_ms)
     )
-    if run.stage is RunStage.LIVE:
+    if run.stage is RunStage.LIVE and drafts:
         await hold(tx, run.transcript_id)
-        cues = await _insert_cues(tx, run, drafts)
-        await _announce(tx, run.recording_id, added=cues)
+        free = await _beside(tx, run.transcript_id, drafts)
+        made = await cues.add(tx, run.transcript_id, run.recording_id, free, run_id=run.id)
+        await cues.announce(tx, run.recording_id, added=[cue.id for cue in made])
 
 
 async def adopt(tx: AsyncConnection, run: Run) -> None:
-    """Finish the run and make its lines the cues, except where a person has written or read one.
+    """Finish the run and make its lines the cues, under everything that people have done.
 
-    A cue that is the same in both keeps its id.
+    A cue that is the same in both keeps its id, and so does every one that a person has changed.
     """
     await hold(tx, run.transcript_id)
+    heard = await run_lines(tx, run.id)
+    current = await cues.select_current(tx, _t.c.transcript_id == run.transcript_id)
+    held = [cue for cue in current if cue.human or cue.read]
+    machine = [cue for cue in current if not (cue.human or cue.read)]
+    struck = await revisions.struck(tx, run.transcript_id)
+    laid = Overlay((), tuple(heard))
+    if held or struck:
+        # Some seconds of computing for hours of heavily edited text, which the event loop does not wait for.
+        laid = await asyncio.to_thread(
+            overlay,
+            [Held(cues.draft(cue), cue.read) for cue in held],
+            struck,
+            heard,
+            [cues.draft(cue) for cue in machine],
+        )
+    await _improve(tx, run, held, laid)
+    await _replace(tx, run, machine, laid.machine)
+    await finish_run(tx, run)
+    await cues.announce(tx, run.recording_id, whole=True)
+
+
+async def run_lines(connection: AsyncConnection, run_id: RunId) -> list[CueDraft]:
+    """What a pass has heard so far, by time."""
     table = tables.run_line
-    rows = await tx.execute(select(table).where(table.c.run_id == run.id).order_by(table.c.start_ms, table.c.id))
-    drafts = [_draft(row) for row in rows]
-    current = await _cues(tx, _t.c.transcript_id == run.transcript_id)
-    kept = [cue for cue in current if cue.human or cue.read]
-    drafts = [d for d in drafts if not any(d.start_ms < k.end_ms and k.start_ms < d.end_ms for k in kept)]
-    machine = {_face(cue): cue for cue in current if not (cue.human or cue.read)}
-    added = [draft for draft in drafts if _face(draft) not in machine]
-    staying = {_face(draft) for draft in drafts}
-    gone = [cue for face, cue in machine.items() if face not in staying]
-    doubled = [c for c in current if not (c.human or c.read) and machine[_face(c)].id != c.id]
-    await _remove(tx, gone + doubled)
-    cues = await _insert_cues(tx, run, added)
-    await tx.execute(
-        update(tables.transcript_run)
-        .where(tables.transcript_run.c.id == run.id)
-        .values(finished_at=await now(tx))
-    )
-    await _announce(tx, run.recording_id, added=cues, removed=gone + doubled, whole=True)
+    statement = select(table).where(table.c.run_id == run_id).order_by(table.c.start_ms, table.c.id)
+    return [cues.line(row) for row in await connection.execute(statement)]
 
 
 async def finish_run(tx: AsyncConnection, run: Run) -> None:
@@ -188,21 +199,26 @@ async def finish_run(tx: AsyncConnection, run: Run) -> None:
 
 async def withdraw(tx: AsyncConnection, recording_id: RecordingId, beyond_ms: int) -> None:
     """Take back machine cues that begin at or after `beyond_ms`: their take ended before them."""
-    cues = [cue for cue in await of_recording(tx, recording_id) if cue.start_ms >= beyond_ms and not cue.human]
-    await _remove(tx, cues)
-    await _announce(tx, recording_id, removed=cues)
+    await hold(tx, await ensure(tx, recording_id))
+    gone = [
+        cue
+        for cue in await of_recording(tx, recording_id)
+        if cue.start_ms >= beyond_ms and not (cue.human or cue.read)
+    ]
+    await cues.remove(tx, gone)
+    await cues.announce(tx, recording_id, removed=[cue.id for cue in gone])
 
 
 async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -> list[Cue]:
     """The current lines as spoken, by time."""
-    return await _cues(
+    return await cues.select_current(
         connection, tables.transcript.c.recording_id == recording_id, tables.transcript.c.kind == "spoken"
     )
 
 
 async def by_ids(connection: AsyncConnection, ids: Collection[CueId]) -> dict[CueId, Cue]:
     """Those of them that are current."""
-    return {cue.id: cue for cue in await _cues(connection, _t.c.id.in_(ids))}
+    return {cue.id: cue for cue in await cues.select_current(connection, _t.c.id.in_(ids))}
 
 
 async def versions(connection: AsyncConnection, ids: Collection[CueId]) -> dict[CueId, tuple[int, RecordingId]]:
@@ -230,118 +246,74 @@ async def get(connection: AsyncConnection, cue_id: CueId) -> Cue:
 
 async def page(connection: AsyncConnection, after_id: CueId, limit: int) -> list[Cue]:
     """Current cues by id, for rebuilding the index."""
-    statement = _select_cues().where(_t.c.id > after_id, _t.c.deleted_at.is_(None))
-    return [_cue(row) for row in await connection.execute(statement.order_by(_t.c.id).limit(limit))]
+    statement = cues.select_all().where(_t.c.id > after_id, _t.c.deleted_at.is_(None))
+    return [cues.cue(row) for row in await connection.execute(statement.order_by(_t.c.id).limit(limit))]
 
 
 # --- inside -------------------------------------------------------------------------------------------------
 
 
-async def _insert_cues(tx: AsyncConnection, run: Run, drafts: Iterable[CueDraft]) -> list[Cue]:
-    moment = await now(tx)
-    cues = []
-    for draft in drafts:
-        row = (
-            await tx.execute(
-                insert(_t)
-                .values(
-                    transcript_id=run.transcript_id,
-                    run_id=run.id,
-                    **_line_values(draft),
-                    revision=0,
-                    version=1,
-                    human=False,
-                    read=False,
-                    created_at=moment,
-                )
-                .returning(_t)
-            )
-        ).one()
-        cues.append(_cue(row, run.recording_id))
-    await outbox.put_cues(tx, [cue.id for cue in cues])
-    return cues
-
-
-async def _remove(tx: AsyncConnection, cues: Sequence[Cue]) -> None:
-    ids = [cue.id for cue in cues]
-    if not ids:
-        return
-    await tx.execute(
-        update(_t).where(_t.c.id.in_(ids)).values(deleted_at=await now(tx), version=_t.c.version + 1)
+async def _beside(
+    tx: AsyncConnection, transcript_id: TranscriptId, drafts: Sequence[CueDraft]
+) -> Sequence[CueDraft]:
+    """Without what is heard where people have already decided what is said."""
+    start, end = min(draft.start_ms for draft in drafts), max(draft.end_ms for draft in drafts)
+    held = await cues.select_current(
+        tx,
+        _t.c.transcript_id == transcript_id,
+        _t.c.human | _t.c.read,
+        _t.c.start_ms < end,
+        _t.c.end_ms > start,
     )
-    await outbox.put_cues(tx, ids)
+    struck = await revisions.struck(tx, transcript_id, start, end)
+    return beside([cues.draft(cue) for cue in held], struck, drafts) if held or struck else drafts
 
 
-async def _announce(
-    tx: AsyncConnection,
-    recording_id: RecordingId,
-    *,
-    added: Sequence[Cue] = (),
-    removed: Sequence[Cue] = (),
-    whole: bool = False,
-) -> None:
-    """One change an interview: ids of new and vanished cues, or `whole` where pages do better to read anew."""
-    if not (added or removed or whole):
-        return
-    payload = {"whole": True} if whole else {"added": [c.id for c in added], "removed": [c.id for c in removed]}
-    for interview_id in await interviews.ids_of_recording(tx, recording_id):
-        await changes.publish(tx, "cues", interview_id, payload)
+async def _improve(tx: AsyncConnection, run: Run, held: Sequence[Cue], laid: Overlay) -> None:
+    """Better words around those that people have written; each change is part of the line's history."""
+    now_there: list[Cue] = []
+    for cue, line in zip(held, laid.held, strict=False):
+        if (line.text, line.words) == (cue.text, cue.words):
+            now_there.append(cue)
+            continue
+        changed = await cues.change(tx, cue, line, human=cue.human, read=cue.read)
+        await revisions.write(tx, run.transcript_id, RevisionKind.RUN, None, [cue], [changed])
+        now_there.append(changed)
+    table = tables.suggestion
+    await tx.execute(delete(table).where(table.c.transcript_id == run.transcript_id))
+    rows = [
+        {
+            "transcript_id": run.transcript_id,
+            "run_id": run.id,
+            "cue_id": now_there[found.number].id,
+            "start_ms": found.start_ms,
+            "end_ms": found.end_ms,
+            "text": found.text,
+            "heard": found.heard,
+            "probability": found.probability,
+        }
+        for found in laid.suggestions
+    ]
+    if rows:
+        await tx.execute(insert(table), rows)
 
 
-def _select_cues() -> Select[Any]:
-    return select(_t, tables.transcript.c.recording_id).join(tables.transcript)
-
-
-async def _cues(connection: AsyncConnection, *conditions: Any) -> list[Cue]:  # noqa: ANN401 - SQL expressions
-    statement = _select_cues().where(_t.c.deleted_at.is_(None), *conditions)
-    rows = await connection.execute(statement.order_by(_t.c.start_ms, _t.c.id))
-    return [_cue(row) for row in rows]
+async def _replace(tx: AsyncConnection, run: Run, old: Sequence[Cue], lines: Sequence[CueDraft]) -> None:
+    """Make these the lines of the machine; one that is there already stays."""
+    waiting = Counter(_face(line) for line in lines)
+    staying: set[CueId] = set()
+    for cue in old:
+        if waiting[_face(cue)] > 0:
+            waiting[_face(cue)] -= 1
+            staying.add(cue.id)
+    added = []
+    for line in reversed(lines):
+        if waiting[_face(line)] > 0:
+            waiting[_face(line)] -= 1
+            added.append(line)
+    await cues.remove(tx, [cue for cue in old if cue.id not in staying])
+    await cues.add(tx, run.transcript_id, run.recording_id, reversed(added), run_id=run.id)
 
 
 def _face(line: Cue | CueDraft) -> tuple[int, int, str]:
     return line.start_ms, line.end_ms, line.text
-
-
-def _line_values(draft: CueDraft) -> dict[str, Any]:
-    return {
-        "start_ms": draft.start_ms,
-        "end_ms": draft.end_ms,
-        "text": draft.text,
-        "lang": draft.lang,
-        "words": [word_values(word) for word in draft.words],
-        "speaker": draft.speaker,
-        "doubt": draft.doubt,
-    }
-
-
-def word_values(word: Word) -> list[Any]:
-    """A word as its row keeps it: the marks only where there are any."""
-    plain = [word.text, word.start_ms, word.end_ms, word.probability]
-    return [*plain, word.locked, word.estimated] if word.locked or word.estimated else plain
-
-
-def _words(row: Any) -> tuple[Word, ...]:  # noqa: ANN401 - a result row
-    return tuple(Word(*word) for word in row.words)
-
-
-def _draft(row: Any) -> CueDraft:  # noqa: ANN401 - a result row
-    return CueDraft(row.start_ms, row.end_ms, row.text, row.lang, _words(row), row.speaker, row.doubt)
-
-
-def _cue(row: Any, recording_id: RecordingId | None = None) -> Cue:  # noqa: ANN401 - a result row
-    return Cue(
-        id=row.id,
-        transcript_id=row.transcript_id,
-        recording_id=recording_id if recording_id is not None else row.recording_id,
-        start_ms=row.start_ms,
-        end_ms=row.end_ms,
-        text=row.text,
-        lang=row.lang,
-        words=_words(row),
-        speaker=row.speaker,
-        doubt=row.doubt,
-        revision=row.revision,
-        version=row.version,
-        human=row.human,
-        read=row.read,
-    )

@@ -1,7 +1,7 @@
 """Two accounts of the same speech, aligned token by token in text and in time.
 
 The cheapest way to turn one into the other, where equal tokens cost what they are apart in time, and unequal
-ones may stand for each other only while they are near. Only tokens within a few seconds are compared, so a
+ones may stand for each other only while they are near. Only tokens within some seconds are compared, so a
 transcript of hours costs some milliseconds a minute.
 """
 
@@ -12,12 +12,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-REACH_MS = 5_000
+REACH_MS = 2_500
 """Tokens further apart than this are never the same word."""
 
 _GAP = 0.7
 _OTHER = 0.8
-_EQUAL_SECOND = 0.13
+_EQUAL_SECOND = 0.4
 _OTHER_SECOND = 0.35
 _MATCH, _LEFT, _RIGHT = 1, 2, 3
 
@@ -41,10 +41,6 @@ class _Row:
     costs: list[float] = field(default_factory=list)
     steps: bytearray = field(default_factory=bytearray)
 
-    @property
-    def last(self) -> int:
-        return self.first + len(self.costs) - 1
-
 
 def align(left: Sequence[Mark], right: Sequence[Mark]) -> list[Pair]:
     """Positions that belong together, in order; where one side has nothing, None."""
@@ -54,14 +50,18 @@ def align(left: Sequence[Mark], right: Sequence[Mark]) -> list[Pair]:
 
 
 def _rows(left: Sequence[Mark], right: Sequence[Mark]) -> list[_Row]:
+    """One row for each left token, and one before the first.
+
+    A row begins with the right tokens in reach of its own left one and ends with those of the next: what is
+    skipped before that next one is skipped in this row.
+    """
     left_times, right_times = _rising(left), _rising(right)
-    rows = [_Row(0, [0.0], bytearray([_RIGHT]))]
+    lows = [bisect_left(right_times, time - REACH_MS) for time in left_times]
+    highs = [*(bisect_right(right_times, time + REACH_MS) for time in left_times), len(right)]
+    start = _Row(0, [at * _GAP for at in range(highs[0] + 1)], bytearray([_RIGHT] * (highs[0] + 1)))
+    rows = [start]
     for at, mark in enumerate(left):
-        before = rows[-1]
-        low = bisect_left(right_times, left_times[at] - REACH_MS)
-        high = bisect_right(right_times, left_times[at] + REACH_MS)
-        low = max(min(low, before.last), before.first)
-        rows.append(_row(before, mark, right, low, max(high, before.last)))
+        rows.append(_row(rows[-1], mark, right, lows[at], highs[at + 1]))
     return rows
 
 
@@ -98,8 +98,7 @@ def _trace(rows: Sequence[_Row], left: int, right: int) -> list[Pair]:
     pairs: list[Pair] = []
     row, column = left, right
     while row > 0 or column > 0:
-        current = rows[row]
-        step = _RIGHT if column > current.last else current.steps[column - current.first]
+        step = rows[row].steps[column - rows[row].first]
         if step == _RIGHT:
             column -= 1
             pairs.append((None, column))

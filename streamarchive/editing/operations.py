@@ -62,7 +62,7 @@ def edit(line: CueDraft, text: str, struck: Sequence[Word] = ()) -> Edited:
 
 
 def restore(line: CueDraft, earlier: CueDraft, struck: Sequence[Word] = ()) -> Edited:
-    """Make the line what it was earlier, to the word and the millisecond; what comes back is a person's choice."""
+    """Make the line what it was earlier, to the word and the millisecond; words that come back are locked."""
     now = {unit.word for unit in units(line)}
     before = [unit.word for unit in units(earlier)]
     words = tuple(word if word in now else replace(word, locked=True) for word in before)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from streamarchive.editing.alignment import REACH_MS
-from streamarchive.editing.units import Unit, joined, sealed, units
-from streamarchive.editing.weaving import Item, Part, Stretch, Will, weave
+from streamarchive.editing.units import Unit, ending_like, joined, sealed, units
+from streamarchive.editing.weaving import Item, Part, Stretch, Will, parts, weave
 from streamarchive.models import CueDraft, Word
 
 SURE = 0.8
@@ -78,6 +78,24 @@ def overlay(
     return Overlay(lines, tuple(pieces), tuple(_suggestions(items)))
 
 
+def beside(held: Sequence[CueDraft], struck: Sequence[Word], heard: Sequence[CueDraft]) -> list[CueDraft]:
+    """What of lines just heard stands beside the held ones: for a run that has got only so far."""
+    spans = [(line.start_ms, line.end_ms) for line in held] + [(word.start_ms, word.end_ms) for word in struck]
+
+    def free(part: Part) -> bool:
+        return not any(start <= part.atom.middle_ms < end for start, end in spans)
+
+    found: list[CueDraft] = []
+    for line in heard:
+        if not any(line.start_ms < end and start < line.end_ms for start, end in spans):
+            found.append(line)
+            continue
+        for kept, run in itertools.groupby(parts([_stretch(line, 0)]), key=free):
+            if kept:
+                found.append(_Piece(line, list(run)).done())
+    return found
+
+
 def _stretch(line: CueDraft, home: int | None, *, whole: bool = False) -> Stretch:
     return Stretch(sealed(units(line)), line.start_ms, line.end_ms, home, whole)
 
@@ -110,20 +128,33 @@ def _rewritten(held: Held, inside: Sequence[Item]) -> CueDraft:
 def _chosen(inside: Sequence[Item]) -> Iterator[Unit]:
     """The units of a line in their order: locked ones as they are, kept ones of the machine."""
     locked: tuple[int, int] | None = None
-    run: list[Part] = []
+    run: list[Item] = []
     for item in inside:
         if item.ours is not None and item.ours.will is Will.LOCKED:
-            yield from _whole(run)
-            run = []
             if item.ours.number != locked:
+                yield from _leading_to(item.ours, run)
+                run = []
                 locked = item.ours.number
                 yield _measured(item.ours, inside)
         elif item.heard is not None and item.kept and not _within(item, locked, inside):
-            if run and run[-1].number != item.heard.number:
-                yield from _whole(run)
-                run = []
-            run.append(item.heard)
-    yield from _whole(run)
+            run.append(item)
+    yield from _units([item.heard for item in run if item.heard is not None])
+
+
+def _leading_to(locked: Part, run: Sequence[Item]) -> Iterator[Unit]:
+    """The machine's units before a locked word: the sign between them stays as the person has left it."""
+    found = list(_units([item.heard for item in run if item.heard is not None]))
+    replaced = run[-1].ours if run else None
+    if replaced is not None and replaced.number == (locked.number[0], locked.number[1] - 1):
+        last = found[-1]
+        surface = ending_like(last.surface, replaced.unit.surface)
+        found[-1] = replace(last, surface=surface, word=replace(last.word, text=surface.strip()))
+    yield from found
+
+
+def _units(found: Sequence[Part]) -> Iterator[Unit]:
+    for _, run in itertools.groupby(found, key=lambda part: part.number):
+        yield _whole(list(run))
 
 
 def _within(item: Item, locked: tuple[int, int] | None, inside: Sequence[Item]) -> bool:
@@ -134,17 +165,14 @@ def _within(item: Item, locked: tuple[int, int] | None, inside: Sequence[Item]) 
     return any(other.ours is not None and other.ours.number == locked for other in following)
 
 
-def _whole(run: Sequence[Part]) -> Iterator[Unit]:
+def _whole(run: Sequence[Part]) -> Unit:
     """The unit these tokens are of, or the part of it that they are."""
-    if not run:
-        return
     unit = run[0].unit
     if len(run) == len(unit.tokens):
-        yield unit
-        return
+        return unit
     surface = "".join(part.atom.surface for part in run)
     word = replace(unit.word, text=surface.strip(), start_ms=run[0].atom.start_ms, end_ms=run[-1].atom.end_ms)
-    yield Unit(surface, tuple(part.atom.text for part in run), word)
+    return Unit(surface, tuple(part.atom.text for part in run), word)
 
 
 def _measured(part: Part, inside: Sequence[Item]) -> Unit:
@@ -198,8 +226,7 @@ class _Piece:
     high: int | None = None
 
     def done(self) -> CueDraft:
-        runs = [list(run) for _, run in itertools.groupby(self.parts, key=lambda part: part.number)]
-        found = [unit for run in runs for unit in _whole(run)]
+        found = list(_units(self.parts))
         original = units(self.line)
         if [unit.word for unit in found] == [unit.word for unit in original]:
             return self.line

@@ -9,6 +9,7 @@ and put together.
 from __future__ import annotations
 
 import itertools
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from streamarchive.models import Word
 from streamarchive.text import Token, tokens
 
 _OPENING = frozenset("([{<“‘«「『（【《〈［｛〔")
+_TAIL = re.compile(r"[\W_]+$")
 _HAN_WEIGHT = 3
 """A Chinese character takes about as long to say as this many Latin letters."""
 
@@ -126,6 +128,11 @@ def join_texts(first: str, second: str) -> str:
     if not first or not second or (wide(first[-1]) and wide(second[0])):
         return first + second
     return f"{first} {second}"
+
+
+def ending_like(surface: str, model: str) -> str:
+    """The surface with the punctuation and space that end the other."""
+    return _TAIL.sub("", surface) + "".join(_TAIL.findall(model)[:1])
 
 
 def boundaries(text: str, found: Sequence[Token]) -> list[int]:

@@ -70,7 +70,7 @@ class Item:
 def weave(ours: Sequence[Stretch], struck: Sequence[Word], heard: Sequence[Stretch]) -> list[Item]:
     """All tokens of both sides, each item with the number of its line among `ours`."""
     left = _left(ours, struck)
-    right = list(_parts(heard))
+    right = list(parts(heard))
     pairs = align([_mark(part) for part in left], [_mark(part) for part in right])
     spans = {stretch.home: (stretch.start_ms, stretch.end_ms) for stretch in ours if stretch.home is not None}
     following = _following(pairs)
@@ -91,19 +91,20 @@ def weave(ours: Sequence[Stretch], struck: Sequence[Word], heard: Sequence[Stret
 
 def _left(ours: Sequence[Stretch], struck: Sequence[Word]) -> list[Part]:
     """Words as they stand and those struck, by time; what replaced a struck word comes right behind it."""
-    parts = list(_parts(sorted(ours, key=lambda stretch: (stretch.start_ms, stretch.end_ms))))
+    ordered = list(parts(sorted(ours, key=lambda stretch: (stretch.start_ms, stretch.end_ms))))
     ghosts = list(_ghosts(struck, ours))
-    times = itertools.accumulate((part.atom.middle_ms for part in parts), max)
+    times = itertools.accumulate((part.atom.middle_ms for part in ordered), max)
     ghost_times = itertools.accumulate((part.atom.middle_ms for part in ghosts), max)
     merged = heapq.merge(
         zip(ghost_times, itertools.repeat(0), itertools.count(), ghosts, strict=False),
-        zip(times, itertools.repeat(1), itertools.count(), parts, strict=False),
+        zip(times, itertools.repeat(1), itertools.count(), ordered, strict=False),
         key=lambda entry: entry[:3],
     )
     return [part for *_, part in merged]
 
 
-def _parts(stretches: Iterable[Stretch]) -> Iterator[Part]:
+def parts(stretches: Iterable[Stretch]) -> Iterator[Part]:
+    """All their tokens."""
     for number, stretch in enumerate(stretches):
         for position, unit in enumerate(stretch.units):
             locked = unit.word.locked or stretch.whole

@@ -16,7 +16,7 @@ from streamarchive.text import tokens
 from tests.unit.transcripts import NEW, Transcript, act, again, compose, retyped, runs
 
 paces = st.randoms(use_true_random=False)
-LONG = settings(max_examples=300, deadline=None)
+LONG = settings(max_examples=150, deadline=None)
 
 
 def in_order(line: CueDraft) -> bool:

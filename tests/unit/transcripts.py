@@ -15,11 +15,12 @@ from streamarchive.errors import EditError
 from streamarchive.models import CueDraft, Word
 from streamarchive.text import tokens
 
-ENGLISH = (
+_ENGLISH_TEXT = (
     "the car drives itself through Beijing traffic and nobody in it had to touch wheel or brake we call "
     "that smart-cockpit tests, done. Really? “quoted” it's 3.5 GPT-4 (maybe) a an is so very well"
-).split()
-CHINESE = tuple("智能 座舱 我们 在 北京 测试 的 了 是 自动 驾驶 汽车 很 好， 吗？ 对。 “谢谢” 不 会 大家".split())
+)
+_CHINESE_TEXT = "智能 座舱 我们 在 北京 测试 的 了 是 自动 驾驶 汽车 很 好， 吗？ 对。 “谢谢” 不 会 大家"
+ENGLISH, CHINESE = tuple(_ENGLISH_TEXT.split()), tuple(_CHINESE_TEXT.split())
 NEW = ("Tesla", "鸿蒙", "Nio,", "比亚迪", "LiDAR", "激光", "雷达。", "zebra", "Xiaomi")
 
 
