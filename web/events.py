@@ -145,8 +145,8 @@ class Hub:
             return
         missed = [
             change
-            for change in await changes.after(connection, seen, limit=changes.KEEP)
-            if change.interview_id == page.interview_id and change.id <= self._position
+            for change in await changes.after(connection, seen, changes.KEEP, interview_id=page.interview_id)
+            if change.id <= self._position
         ]
         if missed:
             await self._tell(connection, page.interview_id, missed, [page])

@@ -50,10 +50,15 @@ async def oldest_id(connection: AsyncConnection) -> int:
     return (await connection.execute(select(func.min(tables.change.c.id)))).scalar() or 0
 
 
-async def after(connection: AsyncConnection, last_id: int, limit: int = 500) -> list[Change]:
-    """The changes behind `last_id`, oldest first."""
+async def after(
+    connection: AsyncConnection, last_id: int, limit: int = 500, *, interview_id: InterviewId | None = None
+) -> list[Change]:
+    """The changes behind `last_id`, oldest first; only those of an interview if one is named."""
     table = tables.change
-    rows = await connection.execute(select(table).where(table.c.id > last_id).order_by(table.c.id).limit(limit))
+    statement = select(table).where(table.c.id > last_id).order_by(table.c.id).limit(limit)
+    if interview_id is not None:
+        statement = statement.where(table.c.interview_id == interview_id)
+    rows = await connection.execute(statement)
     return [Change(row.id, row.interview_id, row.kind, row.payload) for row in rows]
 
 

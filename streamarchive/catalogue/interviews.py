@@ -183,11 +183,12 @@ async def by_ids(connection: AsyncConnection, ids: Collection[InterviewId]) -> d
 async def find(connection: AsyncConnection, reference: str) -> Interview:
     """By id, by `id-slug`, by address or by slug; the newest of that slug. Raises `NotFoundError`."""
     reference = re.split("[?#]", reference, maxsplit=1)[0].rstrip("/").rsplit("/", 1)[-1]
-    statement = select(_t).where(_t.c.id.in_([reference, reference.split("-", 1)[0]]) | (_t.c.slug == reference))
-    found = await _load(connection, statement.order_by(_t.c.created_at.desc()))
+    named = _t.c.id == reference.split("-", 1)[0]
+    statement = select(_t).where(named | (_t.c.slug == reference))
+    found = await _load(connection, statement.order_by(named.desc(), _t.c.created_at.desc()).limit(1))
     if not found:
         raise NotFoundError(f"there is no interview {reference!r}; `streamarchive search` shows what there is")
-    return next((i for i in found if i.id == reference.split("-", 1)[0]), found[0])
+    return found[0]
 
 
 async def latest(
@@ -196,6 +197,29 @@ async def latest(
     """What this role finds in lists, newest first."""
     statement = select(_t).where(_listed(role)).order_by(_t.c.held_at.desc(), _t.c.id)
     return await _load(connection, statement.limit(limit).offset(offset))
+
+
+async def on_air(connection: AsyncConnection, role: Role = Role.VIEWER) -> list[Interview]:
+    """What is being recorded, of what this role finds in lists; the newest first."""
+    statement = select(_t).where(_listed(role), tables.recording.c.state == RecordingState.OPEN)
+    return await _load(connection, statement.order_by(_t.c.held_at.desc(), _t.c.id))
+
+
+async def upcoming(
+    connection: AsyncConnection, since: datetime, role: Role = Role.VIEWER, limit: int = 50
+) -> list[Interview]:
+    """What has no recording yet and begins after `since`, the soonest first."""
+    statement = select(_t).where(_listed(role), _t.c.recording_id.is_(None), _t.c.held_at > since)
+    return await _load(connection, statement.order_by(_t.c.held_at, _t.c.id).limit(limit))
+
+
+async def archived(
+    connection: AsyncConnection, role: Role = Role.VIEWER, limit: int = 50, offset: int = 0
+) -> list[Interview]:
+    """What has been recorded to its end, the newest first."""
+    statement = select(_t).where(_listed(role), tables.recording.c.state == RecordingState.FINISHED)
+    ordered = statement.order_by(_t.c.held_at.desc(), _t.c.id)
+    return await _load(connection, ordered.limit(limit).offset(offset))
 
 
 async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -> list[Interview]:

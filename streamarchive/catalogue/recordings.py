@@ -6,6 +6,7 @@ recorder has claimed it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -247,6 +248,12 @@ async def get(connection: AsyncConnection, recording_id: RecordingId) -> Recordi
     return _recording(row)
 
 
+async def by_ids(connection: AsyncConnection, ids: Collection[RecordingId]) -> dict[RecordingId, Recording]:
+    """Those of them that exist."""
+    rows = await connection.execute(select(tables.recording).where(tables.recording.c.id.in_(ids)))
+    return {row.id: _recording(row) for row in rows}
+
+
 async def open_recordings(connection: AsyncConnection) -> list[Recording]:
     """Those that are on air."""
     statement = select(tables.recording).where(tables.recording.c.state == RecordingState.OPEN)
@@ -293,12 +300,20 @@ async def gaps(connection: AsyncConnection, recording_id: RecordingId) -> list[G
 
 async def assets(connection: AsyncConnection, recording_id: RecordingId) -> dict[AssetKind, Asset]:
     """The files made from it."""
+    return (await assets_of(connection, [recording_id])).get(recording_id, {})
+
+
+async def assets_of(
+    connection: AsyncConnection, ids: Collection[RecordingId]
+) -> dict[RecordingId, dict[AssetKind, Asset]]:
+    """The files made from each of these recordings that has any."""
     table = tables.asset
-    rows = await connection.execute(select(table).where(table.c.recording_id == recording_id))
-    return {
-        AssetKind(row.kind): Asset(row.recording_id, AssetKind(row.kind), row.key, row.size_bytes, row.media_type)
-        for row in rows
-    }
+    found: dict[RecordingId, dict[AssetKind, Asset]] = {}
+    for row in await connection.execute(select(table).where(table.c.recording_id.in_(ids))):
+        kind = AssetKind(row.kind)
+        asset = Asset(row.recording_id, kind, row.key, row.size_bytes, row.media_type)
+        found.setdefault(asset.recording_id, {})[kind] = asset
+    return found
 
 
 async def made_from(connection: AsyncConnection, recording_id: RecordingId) -> dict[AssetKind, str]:

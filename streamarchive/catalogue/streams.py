@@ -19,6 +19,7 @@ from streamarchive.errors import FencedError, NotFoundError
 from streamarchive.models import InterviewId, Stream, StreamId, StreamState
 
 _t = tables.stream
+_UNENDED = (StreamState.SCHEDULED, StreamState.RECORDING)
 
 
 async def create(
@@ -83,7 +84,7 @@ async def due(connection: AsyncConnection) -> list[Stream]:
     """Streams that somebody should be recording now and nobody is, longest waiting first."""
     moment = await now(connection)
     statement = select(_t).where(
-        _t.c.state != StreamState.ENDED,
+        _t.c.state.in_(_UNENDED),
         _t.c.deleted_at.is_(None),
         _t.c.starts_at <= moment,
         or_(_t.c.lease_until.is_(None), _t.c.lease_until < moment),
@@ -93,7 +94,7 @@ async def due(connection: AsyncConnection) -> list[Stream]:
 
 async def leased(connection: AsyncConnection) -> list[Stream]:
     """Streams that a recorder holds."""
-    statement = select(_t).where(_t.c.state != StreamState.ENDED, _t.c.owner.is_not(None))
+    statement = select(_t).where(_t.c.state.in_(_UNENDED), _t.c.owner.is_not(None))
     return [_stream(row) for row in await connection.execute(statement)]
 
 

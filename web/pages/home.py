@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import interviews, recordings, transcripts
 from streamarchive.catalogue.database import now
-from streamarchive.models import Interview, Stage
+from streamarchive.models import Interview, Recording
 
 from ..keys import RENDERER, SERVICES, VISIT
 from ..views import Card, Text, card
 
-_LOOKED_AT = 60
+_UPCOMING = 24
 _LATEST = 24
 _FORGOTTEN = timedelta(hours=12)
 """An interview that should have begun longer ago than this is not coming up any more."""
@@ -34,34 +35,47 @@ async def show(request: web.Request) -> web.StreamResponse:
     """The page."""
     visit = request[VISIT]
     code = visit.language.code
+    role = visit.asker.role
     async with request.app[SERVICES].database.read() as connection:
-        moment = await now(connection)
-        found = await interviews.latest(connection, visit.asker.role, limit=_LOOKED_AT)
-        live = [i for i in found if i.stage is Stage.LIVE]
-        upcoming = [i for i in found if i.stage is Stage.SCHEDULED and i.held_at > moment - _FORGOTTEN]
-        done = [i for i in found if i.stage in (Stage.PROCESSING, Stage.READY)][:_LATEST]
+        live = await interviews.on_air(connection, role)
+        since = await now(connection) - _FORGOTTEN
+        upcoming = await interviews.upcoming(connection, since, role, limit=_UPCOMING)
+        archived = await interviews.archived(connection, role, limit=_LATEST)
+        live_cards = await _cards(connection, live, code)
+        latest_cards = await _cards(connection, archived, code)
         context = {
-            "live": [await _on_air(connection, interview, code) for interview in live],
-            "upcoming": [await _card(connection, interview, code) for interview in reversed(upcoming)],
-            "latest": [await _card(connection, interview, code) for interview in done],
+            "live": [
+                OnAir(interview.id, shown, await _said_last(connection, interview))
+                for interview, shown in zip(live, live_cards, strict=True)
+            ],
+            "upcoming": [card(interview, code) for interview in upcoming],
+            "latest": latest_cards,
         }
     return request.app[RENDERER].page(request, "home.html", context)
 
 
-async def _card(connection: AsyncConnection, interview: Interview, code: str) -> Card:
-    if interview.recording_id is None:
-        return card(interview, code)
-    recording = await recordings.get(connection, interview.recording_id)
+async def _cards(connection: AsyncConnection, shown: Sequence[Interview], code: str) -> list[Card]:
+    """All of them at once: a query for each would be what the page waits for."""
+    ids = [interview.recording_id for interview in shown if interview.recording_id is not None]
+    known = await recordings.by_ids(connection, ids)
+    files = await recordings.assets_of(connection, ids)
+    return [
+        card(
+            interview,
+            code,
+            duration_ms=_duration_ms(interview, known[interview.recording_id]),
+            assets=files.get(interview.recording_id, {}),
+        )
+        for interview in shown
+        if interview.recording_id is not None
+    ]
+
+
+def _duration_ms(interview: Interview, recording: Recording) -> int:
     end = interview.out_ms if interview.out_ms is not None else recording.duration_ms
-    return card(
-        interview,
-        code,
-        duration_ms=end - (interview.in_ms or 0),
-        assets=await recordings.assets(connection, recording.id),
-    )
+    return end - (interview.in_ms or 0)
 
 
-async def _on_air(connection: AsyncConnection, interview: Interview, code: str) -> OnAir:
+async def _said_last(connection: AsyncConnection, interview: Interview) -> Text | None:
     cues = await transcripts.of_recording(connection, interview.recording_id) if interview.recording_id else []
-    latest = Text(cues[-1].text, cues[-1].lang) if cues else None
-    return OnAir(interview.id, await _card(connection, interview, code), latest)
+    return Text(cues[-1].text, cues[-1].lang) if cues else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streamarchive.catalogue import recordings
 from streamarchive.catalogue.database import now
 from streamarchive.clock import to_ms
-from streamarchive.models import MediaSegment, Stage
+from streamarchive.models import Asset, AssetKind, MediaSegment, RecordingId, Stage
 from streamarchive.search import finding, query
 
 from ..keys import RENDERER, SERVICES, VISIT
@@ -37,7 +38,9 @@ async def show(request: web.Request) -> web.StreamResponse:
         moments=_MOMENTS,
     )
     async with services.database.read() as connection:
-        found = [await _found(connection, item, visit.language.code) for item in answer.found]
+        ids = [item.interview.recording_id for item in answer.found]
+        files = await recordings.assets_of(connection, [key for key in ids if key is not None])
+        found = [await _found(connection, item, visit.language.code, files) for item in answer.found]
     after = offset + PAGE
     more = after < min(answer.total_interviews, _FARTHEST)
     context = {
@@ -57,17 +60,21 @@ def _offset(request: web.Request) -> int:
     return min(int(value), _FARTHEST) if value.isascii() and value.isdigit() and len(value) < 6 else 0
 
 
-async def _found(connection: AsyncConnection, item: finding.Found, code: str) -> Found:
+async def _found(
+    connection: AsyncConnection,
+    item: finding.Found,
+    code: str,
+    files: Mapping[RecordingId, Mapping[AssetKind, Asset]],
+) -> Found:
     interview = item.interview
     recording_id = interview.recording_id
-    assets = await recordings.assets(connection, recording_id) if recording_id is not None else {}
-    segments: list[MediaSegment] = []
+    moments: list[Moment] = [moment(hit, interview.address, age=None) for hit in item.moments]
     if interview.stage is Stage.LIVE and recording_id is not None:
-        segments = await recordings.segments(connection, recording_id)
-    moment_now = await now(connection)
-    moments: list[Moment] = [
-        moment(hit, interview.address, age=_age(segments, hit.cue.end_ms, moment_now)) for hit in item.moments
-    ]
+        segments, moment_now = await recordings.segments(connection, recording_id), await now(connection)
+        moments = [
+            moment(hit, interview.address, age=_age(segments, hit.cue.end_ms, moment_now)) for hit in item.moments
+        ]
+    assets = files.get(recording_id, {}) if recording_id is not None else {}
     return Found(card(interview, code, assets=assets), tuple(moments), item.total - len(moments))
 
 
