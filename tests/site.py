@@ -244,13 +244,14 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(folder: Path, media: Media) -> AsyncIterator[Site]:
+async def open_site(folder: Path, media: Media, *, search: str = "") -> AsyncIterator[Site]:
     """A running site over an empty archive."""
-    settings = Settings(data_dir=folder / "archive", base_url="http://archive.example")
+    settings = Settings(data_dir=folder / "archive", base_url="http://archive.example", search=search)
     scratch = folder / "scratch"
     scratch.mkdir()
     async with open_services(settings) as services:
-        await services.search.prepare()
+        if not search:
+            await services.search.prepare()
         app = create_app(services)
         runner = http.AppRunner(app, handle_signals=False, access_log=None)
         await runner.setup()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -10,7 +11,7 @@ import pytest
 from streamarchive import jobs
 from streamarchive.catalogue import interviews
 from streamarchive.models import RunStage, Visibility
-from tests.site import LENGTH_MS, TALK, draft
+from tests.site import LENGTH_MS, TALK, draft, open_site
 
 TITLES = {"en": "Teaching cars to listen", "zh": "让汽车学会倾听"}
 
@@ -298,3 +299,23 @@ async def test_health(site, browser):
     assert (await json_of(browser, f"{site.url}/healthz"))["ok"]
     ready = await json_of(browser, f"{site.url}/readyz")
     assert ready == {"ok": True, "database": "ok", "search": "ok"}
+
+
+async def test_while_the_index_is_away_titles_answer_and_the_page_says_so(media, tmp_path, browser):
+    """Nobody listens at this address: the client of a real server cannot reach it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        async with open_site(tmp_path, media, search=address) as site:
+            await site.create({"en": "A zeppelin over Beijing"})
+            await site.create({"en": "Something else"})
+            page = await text_of(browser, f"{site.url}/search?q=zeppelin")
+            assert "The search index is away at the moment" in page
+            assert "A zeppelin over Beijing" in page
+            assert "Something else" not in page
+            values = await json_of(browser, f"{site.url}/api/search?q=zeppelin")
+            assert "away" in values["notice"]
+            assert "A zeppelin over Beijing" in await text_of(browser, site.url)
+            ready = await json_of(browser, f"{site.url}/readyz")
+            assert ready["ok"]
+            assert ready["search"] != "ok"
