@@ -11,9 +11,9 @@ from aiohttp import web
 from streamarchive.models import Role
 
 from . import auth, media
-from .api import archive
+from .api import archive, cues
 from .keys import VISIT
-from .pages import account, demo, events, health, home, interview, language, search, static
+from .pages import account, demo, events, health, home, interview, language, line, search, static
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,6 +31,8 @@ class Route:
 
 
 _INTERVIEW = "/interviews/{id:[0-9a-z]{10}}"
+
+_CUE = r"/api/cues/{cue:\d{1,12}}"
 
 ROUTES = (
     Route("GET", "/", home.show),
@@ -50,6 +52,15 @@ ROUTES = (
     Route("GET", "/api/interviews", archive.list_interviews),
     Route("GET", "/api/interviews/{id:[0-9a-z]{10}}", archive.interview),
     Route("GET", "/api/interviews/{id:[0-9a-z]{10}}/transcript", archive.transcript),
+    Route("GET", _INTERVIEW + r"/cues/{cue:\d{1,12}}", line.show, Role.EDITOR),
+    Route("POST", _INTERVIEW + r"/cues/{cue:\d{1,12}}", line.save, Role.EDITOR),
+    Route("PATCH", _CUE, cues.change, Role.EDITOR),
+    Route("DELETE", _CUE, cues.delete, Role.EDITOR),
+    Route("POST", _CUE + "/split", cues.split, Role.EDITOR),
+    Route("POST", _CUE + "/merge", cues.merge, Role.EDITOR),
+    Route("POST", _CUE + "/restore", cues.restore, Role.EDITOR),
+    Route("GET", _CUE + "/history", cues.history, Role.EDITOR),
+    Route("POST", "/api" + _INTERVIEW + "/cues", cues.insert, Role.EDITOR),
     Route("GET", "/static/{version:[0-9a-f]{12}}/{name:.+}", static.send),
     Route("GET", "/healthz", health.live),
     Route("GET", "/readyz", health.ready),

@@ -24,7 +24,7 @@ from streamarchive.models import (
 )
 
 from .languages import Language
-from .views import Line, gap_line
+from .views import Line, gap_line, unsure
 from .wording import html_lang
 
 _PLAYABLE = {
@@ -211,6 +211,8 @@ def cue_json(cue: Cue) -> dict[str, Any]:
         "speaker": cue.speaker,
         "doubt": cue.doubt,
         "revision": cue.revision,
+        "read": cue.read,
+        "unsure": unsure(cue),
     }
 
 

@@ -79,6 +79,11 @@ class Line:
     doubt: str | None = None
     here: bool = False
     gap: bool = False
+    cue_id: int | None = None
+    revision: int = 0
+    read: bool = False
+    pieces: tuple[Piece, ...] = ()
+    """The text cut where the recogniser was not sure; `marked` pieces are those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,10 @@ class Download:
     label: str
     url: str
     file_name: str
+
+
+_SURE = 0.5
+"""A word with less is underlined for editors."""
 
 
 def in_language(texts: Mapping[str, str], code: str) -> Text | None:
@@ -190,7 +199,27 @@ def _cue_line(cue: Cue, address: str, *, names_speaker: bool, here: bool) -> Lin
         names_speaker=names_speaker and cue.speaker is not None,
         doubt=cue.doubt,
         here=here,
+        cue_id=cue.id,
+        revision=cue.revision,
+        read=cue.read,
+        pieces=pieces(cue.text, unsure(cue)),
     )
+
+
+def unsure(cue: Cue) -> list[tuple[int, int]]:
+    """Where the words stand that the recogniser was not sure of and nobody has looked at, as character spans."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    for word in cue.words:
+        text = word.text.strip()
+        start = cue.text.find(text, at) if text else -1
+        if start < 0:
+            continue
+        at = start + len(text)
+        doubtful = word.probability is not None and word.probability < _SURE and not word.locked
+        if doubtful and not cue.read:
+            found.append((start, at))
+    return found
 
 
 def gap_line(gap: Gap, address: str) -> Line:

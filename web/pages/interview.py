@@ -6,9 +6,11 @@ import json
 import re
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import captions
-from streamarchive.models import AssetKind, Interview, Stage, Visibility
+from streamarchive.catalogue import speakers
+from streamarchive.models import AssetKind, Interview, Role, Stage, Visibility
 
 from .. import state as states
 from ..access import open_interview
@@ -32,6 +34,8 @@ async def show(request: web.Request) -> web.StreamResponse:
             )
         state = await states.load_state(connection, interview)
         cues, gaps = await states.load_lines(connection, interview)
+        editor = visit.asker.has(Role.EDITOR)
+        names = await _speakers(connection, interview, visit.language) if editor else []
     at_ms = milliseconds_of(request.query.get("t"))
     shown = lines(cues, gaps, interview.address, at_ms)
     player = states.player(state)
@@ -54,8 +58,17 @@ async def show(request: web.Request) -> web.StreamResponse:
         "problems": states.problems(state, visit.language),
         "work": states.work(state, visit.language),
         "model_note": states.model_note(state),
+        "editor": editor,
+        "speakers": names,
+        "languages_spoken": " ".join(interview.languages),
     }
     return request.app[RENDERER].page(request, "interview.html", context)
+
+
+async def _speakers(connection: AsyncConnection, interview: Interview, language: Language) -> list[str]:
+    if interview.recording_id is None:
+        return []
+    return await speakers.names(connection, interview.recording_id, language.code)
 
 
 def _id_of(reference: str) -> str:

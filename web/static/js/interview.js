@@ -151,6 +151,14 @@ async function readAnew() {
   update();
 }
 
+// What the editor's script has saved, and where it wants to listen.
+page.addEventListener("corrected", ({ detail: { lines, removed } }) => {
+  removed.forEach((key) => transcript.remove(key));
+  lines.forEach((line) => transcript.put(line));
+  update();
+});
+page.addEventListener("playfrom", ({ detail: ms }) => seek(ms, true));
+
 const provisional = document.getElementById("provisional");
 follow(
   `${base}/events`,

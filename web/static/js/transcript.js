@@ -23,6 +23,7 @@ export class Transcript {
     list.classList.add("scripted");
     list.addEventListener("click", (event) => {
       const line = event.target.closest(".line");
+      if (event.target.closest(".edit, .editing")) return;
       const wanted = line && (event.target.closest(".time") || !String(getSelection()));
       if (!wanted || event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
@@ -53,6 +54,8 @@ export class Transcript {
 
   remove(key) {
     const element = document.getElementById(key);
+    // Somebody types in it: it stays until that is saved, onto whatever stands there now.
+    if (element?.classList.contains("being-edited")) return;
     const next = element?.nextElementSibling;
     element?.remove();
     if (next) this.#nameSpeakers(next);
@@ -61,7 +64,7 @@ export class Transcript {
 
   replace(lines) {
     const staying = new Set(lines.map((line) => line.key));
-    for (const element of [...this.list.children]) if (!staying.has(element.id)) element.remove();
+    for (const element of [...this.list.children]) if (!staying.has(element.id)) this.remove(element.id);
     lines.forEach((line) => this.put(line));
   }
 
@@ -113,10 +116,29 @@ export class Transcript {
       return element;
     }
     time.href = `${this.address}?t=${line.start_ms / 1000}`;
-    Object.assign(words, { textContent: line.text, lang: line.lang, title: line.doubt ?? "" });
+    this.#write(words, line);
+    Object.assign(words, { lang: line.lang, title: line.doubt ?? "" });
     element.classList.toggle("doubtful", Boolean(line.doubt));
     element.dataset.speaker = line.speaker ?? "";
+    element.dataset.revision = line.revision ?? 0;
+    element.classList.toggle("read", Boolean(line.read));
+    const edit = element.querySelector(".edit");
+    if (edit) edit.href = `${this.list.dataset.base}/cues/${line.key.slice(1)}`;
     return element;
+  }
+
+  /** The text; for editors with the words underlined that the recogniser was not sure of. */
+  #write(words, { text, unsure = [] }) {
+    words.textContent = "";
+    const letters = [...text];
+    let at = 0;
+    for (const [start, end] of this.list.dataset.base ? unsure : []) {
+      const doubtful = Object.assign(document.createElement("span"), { className: "unsure" });
+      doubtful.textContent = letters.slice(start, end).join("");
+      words.append(letters.slice(at, start).join(""), doubtful);
+      at = end;
+    }
+    words.append(letters.slice(at).join(""));
   }
 
   #nameSpeakers(element) {
