@@ -44,6 +44,8 @@ export class Transcript {
   put(line) {
     const known = document.getElementById(line.key);
     const element = this.#fill(known ?? this.#make(line), line);
+    // Taken out and put back, a line that somebody types in would lose the caret.
+    if (known?.classList.contains("being-edited")) return;
     known?.remove();
     const at = this.#after(line.start_ms, Boolean(line.gap));
     this.list.insertBefore(element, this.list.children[at] ?? null);
