@@ -7,7 +7,7 @@ with `{"error", "current": cue | null}` and nothing is written.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,7 +34,7 @@ async def change(request: web.Request) -> web.StreamResponse:
             case {"text": str(text)}:
                 return await corrections.edit(tx, cue_id, revision, text, user_id)
             case {"speaker": str() | None as speaker}:
-                return await corrections.set_speaker(tx, cue_id, revision, cast("str | None", speaker), user_id)
+                return await corrections.set_speaker(tx, cue_id, revision, speaker, user_id)
             case {"read": bool(read)}:
                 return await corrections.mark_read(tx, cue_id, revision, user_id, read=read)
             case {"start_ms": int(start_ms), "end_ms": int(end_ms)}:

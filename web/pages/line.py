@@ -59,9 +59,10 @@ async def _apply(
 ) -> Correction:
     if wanted == "delete":
         return await corrections.delete(tx, cue_id, revision, user_id)
-    if wanted in ("merge-previous", "merge-next"):
-        side = "previous" if wanted == "merge-previous" else "next"
-        return await corrections.merge(tx, cue_id, revision, side, user_id)
+    if wanted == "merge-previous":
+        return await corrections.merge(tx, cue_id, revision, "previous", user_id)
+    if wanted == "merge-next":
+        return await corrections.merge(tx, cue_id, revision, "next", user_id)
     if wanted.startswith("restore-"):
         number = RevisionId(int(wanted.removeprefix("restore-")))
         return await corrections.restore(tx, cue_id, revision, number, user_id)
