@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from .keys import VISIT
 from .languages import Language, load_languages
 from .static_files import StaticFiles
 
+COMPRESS_ASIDE_BYTES = 1 << 16
+"""Longer answers are compressed beside the event loop."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -63,12 +66,36 @@ class Renderer:
         self, request: web.Request, template: str, context: Mapping[str, Any], *, status: int = 200
     ) -> web.Response:
         """A page for this visitor; 304 if their browser has it already."""
-        visit = request[VISIT]
-        shared = {"here": request.path_qs, "path": request.path, "query_text": "", "asker": visit.asker}
-        shared["demo"] = request.app[DESK].strip if DESK in request.app else None
-        text = self.text(visit.language, template, {**shared, **context})
-        tag = hashlib.sha256(text.encode()).hexdigest()[:20]
-        headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Cookie"}
-        if status == 200 and any(known.value == tag for known in request.if_none_match or ()):
-            return web.Response(status=304, headers=headers)
-        return web.Response(text=text, content_type="text/html", status=status, headers=headers)
+        text = self.text(request[VISIT].language, template, {**_shared(request), **context})
+        return _respond(request, text, status)
+
+    async def long_page(self, request: web.Request, template: str, context: Mapping[str, Any]) -> web.Response:
+        """The same for a page that may be long, filled in beside the event loop."""
+        whole = {**_shared(request), **context}
+        text = await asyncio.to_thread(self.text, request[VISIT].language, template, whole)
+        return _respond(request, text, 200)
+
+
+def _shared(request: web.Request) -> dict[str, Any]:
+    """What every page knows."""
+    return {
+        "here": request.path_qs,
+        "path": request.path,
+        "query_text": "",
+        "asker": request[VISIT].asker,
+        "demo": request.app[DESK].strip if DESK in request.app else None,
+    }
+
+
+def _respond(request: web.Request, text: str, status: int) -> web.Response:
+    tag = hashlib.sha256(text.encode()).hexdigest()[:20]
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Cookie"}
+    if status == 200 and any(known.value == tag for known in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(
+        text=text,
+        content_type="text/html",
+        status=status,
+        headers=headers,
+        zlib_executor_size=COMPRESS_ASIDE_BYTES,
+    )

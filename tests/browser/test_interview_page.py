@@ -11,6 +11,7 @@ from playwright.async_api import expect
 from streamarchive.models import AssetKind, Visibility
 from tests.site import BAR_STEP, SEGMENT_MS, TALK, draft
 from tests.waiting import until_async
+from web.keys import HUB
 from web.static_files import StaticFiles
 
 CLOCK = "document.getElementById('player').currentTime"
@@ -282,3 +283,38 @@ async def test_the_page_can_be_walked_by_keyboard(site, chromium):
         await link.focus()
         await page.keyboard.press("Enter")
         await plays_at(page, 12)
+
+
+async def test_a_page_in_the_background_lets_go_of_its_events_and_catches_up_later(site, chromium):
+    broadcast = await site.go_live({"en": "On air"})
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+
+    async def let_go():
+        return not site.app[HUB].is_tailing
+
+    async with opened(chromium, await interview_url(site, broadcast.interview_id)) as page:
+        await broadcast.say(TALK[0])
+        await expect(line(page, "Welcome back")).to_be_visible()
+        await page.evaluate(hide, True)
+        await until_async(let_go, "the event stream to end")
+        await broadcast.say(TALK[1])
+        await page.evaluate(hide, False)
+        await expect(line(page, "smart cockpit")).to_be_visible()
+        assert await page.locator("li.line").count() == 2
+
+
+async def test_where_live_video_cannot_play_the_page_says_why_and_goes_on(site, chromium):
+    broadcast = await site.go_live({"en": "On air"})
+    await broadcast.add_segments(2)
+    context = await chromium.new_context(locale="en-GB")
+    page = await context.new_page()
+    await page.route("**/hls.light.min.js", lambda route: route.abort())
+    await page.add_init_script("HTMLMediaElement.prototype.canPlayType = () => ''")
+    await page.goto(await interview_url(site, broadcast.interview_id))
+    await expect(page.locator("#notice")).to_contain_text("Live video does not play here")
+    await broadcast.say(TALK[0])
+    await expect(line(page, "Welcome back")).to_be_visible()
+    await context.close()

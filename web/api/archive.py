@@ -16,6 +16,7 @@ from streamarchive.search import finding, query
 from .. import state as states
 from ..access import open_interview
 from ..keys import SERVICES, VISIT
+from ..render import COMPRESS_ASIDE_BYTES
 
 _MOST = 100
 
@@ -100,5 +101,9 @@ def _number(request: web.Request, name: str, default: int) -> int:
 
 
 def _answer(values: dict[str, Any]) -> web.Response:
-    text = json.dumps(values, ensure_ascii=False)
-    return web.json_response(text=text, headers={"Cache-Control": "private, no-cache"})
+    return web.Response(
+        text=json.dumps(values, ensure_ascii=False),
+        content_type="application/json",
+        headers={"Cache-Control": "private, no-cache"},
+        zlib_executor_size=COMPRESS_ASIDE_BYTES,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -16,6 +17,7 @@ from .. import state as states
 from ..access import open_interview
 from ..keys import RENDERER, SERVICES, VISIT
 from ..languages import Language
+from ..render import COMPRESS_ASIDE_BYTES
 from ..views import Download, Line, Text, card, in_language, lines
 from ..wording import html_lang, milliseconds_of, seconds_of
 
@@ -62,7 +64,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "speakers": names,
         "languages_spoken": " ".join(interview.languages),
     }
-    return request.app[RENDERER].page(request, "interview.html", context)
+    return await request.app[RENDERER].long_page(request, "interview.html", context)
 
 
 async def _speakers(connection: AsyncConnection, interview: Interview, language: Language) -> list[str]:
@@ -133,8 +135,12 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
         "state": states.state_json(state, visit.language),
         "lines": sorted(values, key=lambda line: (line["start_ms"], not line.get("gap"))),
     }
-    text = json.dumps(answer, ensure_ascii=False)
-    return web.json_response(text=text, headers={"Cache-Control": "no-store"})
+    return web.Response(
+        text=await asyncio.to_thread(json.dumps, answer, ensure_ascii=False),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+        zlib_executor_size=COMPRESS_ASIDE_BYTES,
+    )
 
 
 async def export(request: web.Request) -> web.StreamResponse:
@@ -147,7 +153,8 @@ async def export(request: web.Request) -> web.StreamResponse:
         cues, _ = await states.load_lines(connection, interview)
     duration_ms = state.recording.duration_ms if state.recording else 0
     return web.Response(
-        text=written.write(cues, duration_ms),
+        text=await asyncio.to_thread(written.write, cues, duration_ms),
+        zlib_executor_size=COMPRESS_ASIDE_BYTES,
         content_type=written.media_type,
         charset="utf-8",
         headers={"Cache-Control": "private, no-cache"},
