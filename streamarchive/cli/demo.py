@@ -176,7 +176,9 @@ async def _import(services: Services, shipped: ShippedInterview) -> None:
         held_at=shipped.held_at,
     )
     incoming = services.settings.incoming
-    await ingest.import_file(services.database, services.store, shipped.file, details, incoming=incoming)
+    await ingest.import_file(
+        services.database, services.store, shipped.file, details, incoming=incoming, lines=shipped.lines()
+    )
 
 
 async def _announce(address: str, services: Services, broadcaster: BroadcasterClient) -> None:

@@ -9,7 +9,8 @@ from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 
-from streamarchive.models import Person
+from streamarchive import captions
+from streamarchive.models import CueDraft, Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,13 @@ class ShippedInterview:
     languages: tuple[str, ...]
     guests: tuple[Person, ...]
     held_at: datetime
+
+    def lines(self) -> list[CueDraft]:
+        """What the demo recogniser heard in it: the output of `streamarchive transcribe FILE --json`.
+
+        It comes along so that a first start does not keep the recogniser from what is on air.
+        """
+        return captions.from_json(self.file.with_suffix(".json").read_text("utf-8"))
 
 
 def data_folder() -> Path:

@@ -72,7 +72,7 @@ async def test_a_sentence_said_on_air_is_read_found_and_opened_at_its_moment(dem
     said = await make_guest_say(page, ["horn", "extremely", "beautiful", "although", "trust"])
     assert said == "The horn is extremely beautiful although I trust it."
     line = until(demo.requested, "the sentence to be over")[0]
-    await page.locator("#lines .line", has_text="extremely beautiful although").wait_for(timeout=30_000)
+    await page.locator("#lines .line", has_text="extremely beautiful although").wait_for(timeout=90_000)
     until(lambda: demo.search('"extremely beautiful although"'), "search to find it")
 
     await open_hit(page, demo, '"extremely beautiful although"')
@@ -88,7 +88,7 @@ async def test_a_killed_recorder_leaves_a_gap_and_goes_on(demo, page):
     await page.goto(interview["url"])
     await page.get_by_role("button", name="Kill the recorder").click()
     await page.locator("[data-demo-answer]", has_text="was killed").wait_for()
-    await page.locator("#lines .gap").first.wait_for(timeout=40_000)
+    await page.locator("#lines .gap").first.wait_for(timeout=60_000)
     before = demo.interview(interview["id"])["duration_ms"]
     until(lambda: demo.interview(interview["id"])["duration_ms"] > before + 8_000, "the recording to go on")
     assert demo.interview(interview["id"])["stage"] == "live"

@@ -6,6 +6,7 @@ import pytest
 
 from streamarchive.demo.dialogue import Programme, dialogue
 from streamarchive.demo.grammar import LANGUAGES, Template, grammar
+from streamarchive.demo.interviews import shipped_interviews
 from streamarchive.errors import UsageError
 
 
@@ -69,3 +70,14 @@ def test_the_notice_states_the_vocabulary_of_the_grammar():
     counted = {language: len(grammar(language).vocabulary()) for language in LANGUAGES}
     assert sidecar["words"] == counted
     assert all(str(count) in sidecar["note"] for count in counted.values())
+
+
+def test_every_shipped_interview_has_its_sound_and_its_lines():
+    shipped = shipped_interviews()
+    assert sum("zh" in one.languages for one in shipped) >= 2
+    for one in shipped:
+        lines = one.lines()
+        assert one.file.stat().st_size > 100_000
+        assert len(lines) > 20
+        assert all(line.words for line in lines)
+        assert {line.lang for line in lines} == set(one.languages)
