@@ -78,7 +78,8 @@ async def on_air(folder: Path, *, segment_seconds: int = 1) -> AsyncIterator[OnA
     coding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25"]
     stream.encoder = process = subprocess.Popen(
         [ffmpeg_path(), *_QUIET, *picture, "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-         *coding, "-threads", "1", "-c:a", "aac", "-f", "hls", "-hls_time", str(segment_seconds), "-hls_list_size", "8",
+         *coding, "-threads", "1", "-c:a", "aac", "-f", "hls", "-hls_time", str(segment_seconds),
+         "-hls_list_size", "8",
          "-hls_flags", "delete_segments", "-hls_segment_filename", "part%05d.ts", "live.m3u8"],
         cwd=folder,
     )  # fmt: skip
