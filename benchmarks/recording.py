@@ -89,17 +89,17 @@ def measure_idle(seconds: float) -> None:
             wait(lambda: answers(f"http://127.0.0.1:{port}/"))
             time.sleep(15)  # let the workers start and settle: what is measured is rest
             family = [server, *server.children(recursive=True)]
-            before, began = usage(family), time.monotonic()
+            before, began = [usage([process]) for process in family], time.monotonic()
             time.sleep(seconds)
             took = time.monotonic() - began
-            after = usage(family)
-            print(f"serve, idle, {took:.0f} s, {len(family)} processes:")
-            for process in family:
-                print(f"  {usage([process]).pss_mb:6.0f} MB  {' '.join(process.cmdline()[1:])[:90]}")
-    print(f"  memory    {after.pss_mb:.0f} MB (wanted: under 400 MB beyond the engine)")
-    print(
-        f"  CPU       {100 * (after.cpu_seconds - before.cpu_seconds) / took:.2f} % of a core (wanted: under 2 %)"
-    )
+            after = [usage([process]) for process in family]
+            commands = [" ".join(process.cmdline()[1:]) for process in family]
+    shares = [100 * (a.cpu_seconds - b.cpu_seconds) / took for b, a in zip(before, after, strict=True)]
+    print(f"serve, idle, {took:.0f} s, {len(family)} processes:")
+    for command, now, share in zip(commands, after, shares, strict=True):
+        print(f"  {now.pss_mb:4.0f} MB {share:5.2f} %  {command[:90]}")
+    print(f"  memory    {sum(now.pss_mb for now in after):.0f} MB (wanted: under 400 MB beyond the engine)")
+    print(f"  CPU       {sum(shares):.2f} % of a core (wanted: under 2 %)")
 
 
 def usage(processes: Sequence[psutil.Process]) -> Usage:

@@ -32,7 +32,9 @@ from .runner import pause, until
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
-"""How often at most a schedule is looked at while nothing happens."""
+"""How often the recorders of this host are looked after while nothing happens."""
+_IDLE_SECONDS = 10.0
+"""How often the schedule is looked at while there are none; what changes is noticed at once."""
 _CALM_SECONDS = 0.4
 """How often at most it is looked at while much happens."""
 _SPOOL_SECONDS = 600.0
@@ -49,21 +51,23 @@ async def run(services: Services, stop: asyncio.Event, patience: Patience | None
     async with watch(services.database) as changed:
         while not stop.is_set():
             active = {key: recorder for key, recorder in active.items() if not recorder.task.done()}
+            seconds = _LOOK_SECONDS
             try:
-                await _look(services, active, patience)
+                seconds = await _look(services, active, patience)
             except DatabaseError as error:
                 logger.warning("cannot look for streams to record: %s", error)
             await pause(stop, _CALM_SECONDS)
-            await until(stop, changed.wait(_LOOK_SECONDS))
+            await until(stop, changed.wait(seconds))
         for recorder in active.values():
             recorder.pause()
         await asyncio.gather(*(recorder.task for recorder in active.values()))
 
 
-async def _look(services: Services, active: dict[StreamId, StreamRecorder], patience: Patience) -> None:
-    """Begin what is due, and pass on requests to stop."""
+async def _look(services: Services, active: dict[StreamId, StreamRecorder], patience: Patience) -> float:
+    """Begin what is due, and pass on requests to stop. When to look again, in seconds."""
     async with services.database.read() as connection:
         due, leased = await streams.due(connection), await streams.leased(connection)
+        starts_at = await streams.next_start(connection)
     for stream in leased:
         if stream.id in active:
             active[stream.id].heed(stream)
@@ -77,6 +81,10 @@ async def _look(services: Services, active: dict[StreamId, StreamRecorder], pati
         claimed = await streams.claim(services.database, stream.id, owner(), lease)
         if claimed is not None:
             active[stream.id] = StreamRecorder(services, claimed, patience)
+    if due or leased or active:
+        return _LOOK_SECONDS
+    until_start = (starts_at - datetime.now(UTC)).total_seconds() if starts_at else _IDLE_SECONDS
+    return min(max(until_start, 0.1), _IDLE_SECONDS)
 
 
 class StreamRecorder:

@@ -98,6 +98,17 @@ async def leased(connection: AsyncConnection) -> list[Stream]:
     return [_stream(row) for row in await connection.execute(statement)]
 
 
+async def next_start(connection: AsyncConnection) -> datetime | None:
+    """When the next stream is to begin; None if none is scheduled."""
+    statement = select(_t.c.starts_at).where(
+        _t.c.state == StreamState.SCHEDULED, _t.c.deleted_at.is_(None), _t.c.starts_at > await now(connection)
+    )
+    found: datetime | None = (
+        await connection.execute(statement.order_by(_t.c.starts_at).limit(1))
+    ).scalar_one_or_none()
+    return found
+
+
 async def claim(database: Database, stream_id: StreamId, owner: str, lease: timedelta) -> Stream | None:
     """Become the only recorder of this stream until `lease` has passed; None if somebody else is."""
     async with database.write() as tx:

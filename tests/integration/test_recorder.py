@@ -148,6 +148,27 @@ async def test_live_transcribers_find_the_sound_in_short_files(services, air):
         assert read_times(files[1].read_bytes()).first_pts - heard.first_pts < 2 * 90_000
 
 
+async def test_a_scheduled_stream_begins_in_time(services, air):
+    async with services.database.write() as tx:
+        interview_id = await interviews.create(tx, titles={"en": "Later"}, languages=("en",))
+        starts_at = await clock.now(tx) + timedelta(seconds=3)
+        stream_id = await streams.create(
+            tx,
+            interview_id,
+            air.url,
+            starts_at=starts_at,
+            ends_at=starts_at + timedelta(seconds=6),
+            exact_host_allowed=True,
+        )
+    async with recording_worker(services):
+        await until_ended(services, stream_id)
+    stream, segments, _, _ = await state(services, stream_id)
+    async with services.database.read() as connection:
+        recording = await recordings.get(connection, stream.recording_id)
+    assert recording.started_at >= starts_at
+    assert segments
+
+
 async def test_a_stop_ends_the_recording_with_its_last_second(services, air):
     stream_id = await schedule(services, air.url)
     async with recording_worker(services):
