@@ -148,6 +148,7 @@ class Follower:
         model = await self._services.engines.live.load()
         settings = {"take": take.number, "beam_size": LIVE_OPTIONS.beam_size}
         async with self._services.database.write() as tx:
+            await transcripts.hold(tx, await transcripts.ensure(tx, self._recording_id))
             runs = await transcripts.runs(tx, self._recording_id)
             earlier = [r for r in runs if r.stage is RunStage.LIVE and r.settings.get("take") == take.number]
             if any(run.finished_at is not None for run in earlier) or _superseded(runs):

@@ -91,8 +91,11 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
+_one_at_a_time = threading.Lock()
+
+
 class Synthesiser:
-    """The library, loaded once for a process; use `speak`."""
+    """The library, whose one state all objects of this class share; use `speak`."""
 
     def __init__(self) -> None:
         """Load it. Raises `TranscriptionError` where it is not installed or does not start."""
@@ -102,22 +105,21 @@ class Synthesiser:
             raise TranscriptionError(
                 "the demo's voices are not installed; install them with: pip install 'streamarchive[demo]'"
             ) from error
-        self._lock = threading.Lock()
         self._pieces: list[bytes] = []
         self._marks: dict[int, int] = {}
         self._callback = _Callback(self._receive)
         self._library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
         self._data = _short_path(Path(espeakng_loader.get_data_path()))
-        self._rate = self._library.espeak_Initialize(
-            _OUTPUT_SYNCHRONOUS, 0, str(self._data).encode(), _INITIALIZE_DONT_EXIT
-        )
+        with _one_at_a_time:
+            self._rate = self._library.espeak_Initialize(
+                _OUTPUT_SYNCHRONOUS, 0, str(self._data).encode(), _INITIALIZE_DONT_EXIT
+            )
         if self._rate <= 0:
             raise TranscriptionError(f"the synthesiser cannot read its data in {self._data}; reinstall it")
-        self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, voice: Voice, text: str) -> Speech:
         """Say one sentence. Blocks for some tens of milliseconds. Raises `TranscriptionError`."""
-        with self._lock:
+        with _one_at_a_time:
             samples = self._synthesise(voice, text)
             marks = dict(self._marks)
         words = _words(text, marks, len(samples) * 1000 // self._rate)
@@ -126,6 +128,7 @@ class Synthesiser:
     def _synthesise(self, voice: Voice, text: str) -> Samples:
         self._pieces.clear()
         self._marks.clear()
+        self._library.espeak_SetSynthCallback(self._callback)  # another object's may be set
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise TranscriptionError(f"the speech synthesiser has no voice {voice.name!r}")
         self._library.espeak_SetParameter(_RATE, voice.rate, 0)

@@ -1,27 +1,38 @@
 """The final pass over what is recorded, with a real catalogue, store, ffmpeg and recogniser."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 
 from streamarchive import ingest, jobs
 from streamarchive.catalogue import interviews, transcripts
 from streamarchive.errors import ModelUnavailableError
 from streamarchive.ingest import Details
 from streamarchive.models import RunStage
-from streamarchive.services import open_services
+from streamarchive.services import Engines, open_services
 from streamarchive.settings import Settings
 from tests.archive import MODEL
 from tests.recorded import ENGLISH, MANDARIN, Broadcast, run_ffmpeg, speak, split_take
 from workers import transcriber
 from workers.runner import JobRun, run_job
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def services(tmp_path):
-    settings = Settings(data_dir=tmp_path / "archive", model=str(MODEL), device="cpu")
-    async with open_services(settings) as opened:
-        yield opened
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engines():
+    """Started once for all tests here."""
+    made = Engines(Settings(model=str(MODEL), device="cpu"))
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def services(tmp_path, engines):
+    async with open_services(Settings(data_dir=tmp_path / "archive")) as opened:
+        yield replace(opened, engines=engines)
 
 
 async def imported(services, file, languages=("en",)):

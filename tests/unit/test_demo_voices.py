@@ -45,3 +45,12 @@ def test_a_wave_file_holds_the_sentences_where_the_times_say(synthesiser, tmp_pa
     between = samples[times[0][1] * 16 + 32 : times[1][0] * 16 - 32]
     assert not between.any()
     assert np.abs(samples[times[1][0] * 16 : times[1][1] * 16]).max() > 1_000
+
+
+def test_several_synthesisers_speak_in_turn(synthesiser):
+    other = Synthesiser()
+    said = [each.speak(CAST["en"]["host"], "Why not?") for each in (synthesiser, other, synthesiser)]
+    del other
+    said.append(synthesiser.speak(CAST["en"]["host"], "Why not?"))
+    assert [[word.text for word in speech.words] for speech in said] == [["Why", "not?"]] * 4
+    assert max(speech.duration_ms for speech in said) - min(speech.duration_ms for speech in said) < 20
