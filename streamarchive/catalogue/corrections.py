@@ -99,7 +99,7 @@ async def split(
     cue = await _expected(tx, cue_id, revision)
     first, second = operations.split(cues.draft(cue), offset)
     one = await cues.change(tx, cue, first, human=True, read=cue.read)
-    [two] = await cues.add(tx, cue.transcript_id, cue.recording_id, [second], human=True, read=cue.read)
+    [two] = await cues.add(tx, cue.transcript_id, [second], human=True, read=cue.read)
     return await _done(tx, RevisionKind.SPLIT, user_id, [cue], [one, two])
 
 
@@ -135,7 +135,7 @@ async def insert(
     await transcripts.hold(tx, transcript_id)
     name = await speakers.ensure(tx, recording_id, speaker)
     line = operations.insert(start_ms, end_ms, text, lang, name)
-    made = await cues.add(tx, transcript_id, recording_id, [line], human=True)
+    made = await cues.add(tx, transcript_id, [line], human=True)
     return await _done(tx, RevisionKind.INSERT, user_id, [], made)
 
 

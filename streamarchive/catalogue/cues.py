@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, outbox, tables
@@ -17,6 +17,8 @@ from streamarchive.catalogue.database import now
 from streamarchive.models import Cue, CueDraft, CueId, RecordingId, RunId, TranscriptId, Word
 
 _t = tables.cue
+_AT_ONCE = 10_000
+"""Databases take some 30,000 parameters a statement."""
 
 
 async def select_current(connection: AsyncConnection, *conditions: Any) -> list[Cue]:  # noqa: ANN401 - SQL
@@ -33,14 +35,13 @@ def select_all() -> Select[Any]:
 async def add(
     tx: AsyncConnection,
     transcript_id: TranscriptId,
-    recording_id: RecordingId,
     lines: Iterable[CueDraft],
     *,
     run_id: RunId | None = None,
     human: bool = False,
     read: bool = False,
 ) -> list[Cue]:
-    """New lines; those of a person begin with revision 1."""
+    """New lines of a transcript that `tx` holds; those of a person begin with revision 1."""
     common = {
         "transcript_id": transcript_id,
         "run_id": run_id,
@@ -50,11 +51,15 @@ async def add(
         "read": read,
         "created_at": await now(tx),
     }
-    made = []
-    for line in lines:
-        row = await tx.execute(insert(_t).values(**common, **line_values(line)).returning(_t))
-        made.append(cue(row.one(), recording_id))
-    await outbox.put_cues(tx, [new.id for new in made])
+    rows = [{**common, **line_values(line)} for line in lines]
+    if not rows:
+        return []
+    # All at once and read again: one by one, thousands of lines keep every writer of SQLite waiting for a minute.
+    last = (await tx.execute(select(func.max(_t.c.id)))).scalar() or 0
+    await tx.execute(insert(_t), rows)
+    new = select_all().where(_t.c.transcript_id == transcript_id, _t.c.id > last)
+    made = [cue(row) for row in await tx.execute(new.order_by(_t.c.id))]
+    await outbox.put_cues(tx, [one.id for one in made])
     return made
 
 
@@ -86,8 +91,10 @@ async def remove(tx: AsyncConnection, gone: Sequence[Cue], *, by_person: bool = 
     values: dict[str, Any] = {"deleted_at": await now(tx), "version": _t.c.version + 1}
     if by_person:
         values["revision"] = _t.c.revision + 1
-    await tx.execute(update(_t).where(_t.c.id.in_(ids)).values(**values))
-    await forget_suggestions(tx, ids)
+    for first in range(0, len(ids), _AT_ONCE):
+        some = ids[first : first + _AT_ONCE]
+        await tx.execute(update(_t).where(_t.c.id.in_(some)).values(**values))
+        await forget_suggestions(tx, some)
     await outbox.put_cues(tx, ids)
 
 

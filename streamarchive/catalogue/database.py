@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from streamarchive.errors import DatabaseError, DatabaseUnavailableError
 from streamarchive.settings import redact
 
 _BUSY_SECONDS = 30
+_SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]")
 _LAST_STEPS = "streamarchive.last_steps"
 
 Step = Callable[[AsyncConnection, Sequence[Any]], Awaitable[None]]
@@ -126,10 +128,14 @@ def _reason(error: Exception) -> str:
 
 
 def _engine(url: URL, **options: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's own options
-    def as_json(value: object) -> str:
-        return json.dumps(storable(value), ensure_ascii=False)
+    return create_async_engine(url, json_serializer=_as_json, **options)
 
-    return create_async_engine(url, json_serializer=as_json, **options)
+
+def _as_json(value: object) -> str:
+    written = json.dumps(value, ensure_ascii=False)
+    if _SUSPICIOUS.search(written):  # rare, and mending word by word is slow
+        written = json.dumps(storable(value), ensure_ascii=False)
+    return written
 
 
 def _sqlite_engine(url: URL, begin: str, pool_size: int) -> AsyncEngine:

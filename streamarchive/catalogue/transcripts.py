@@ -150,7 +150,7 @@ async def append(tx: AsyncConnection, run: Run, drafts: Sequence[CueDraft], cove
     if run.stage is RunStage.LIVE and drafts:
         await hold(tx, run.transcript_id)
         free = await _beside(tx, run.transcript_id, drafts)
-        made = await cues.add(tx, run.transcript_id, run.recording_id, free, run_id=run.id)
+        made = await cues.add(tx, run.transcript_id, free, run_id=run.id)
         await cues.announce(tx, run.recording_id, added=[cue.id for cue in made])
 
 
@@ -312,7 +312,7 @@ async def _replace(tx: AsyncConnection, run: Run, old: Sequence[Cue], lines: Seq
             waiting[_face(line)] -= 1
             added.append(line)
     await cues.remove(tx, [cue for cue in old if cue.id not in staying])
-    await cues.add(tx, run.transcript_id, run.recording_id, reversed(added), run_id=run.id)
+    await cues.add(tx, run.transcript_id, reversed(added), run_id=run.id)
 
 
 def _face(line: Cue | CueDraft) -> tuple[int, int, str]:

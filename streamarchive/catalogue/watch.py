@@ -23,6 +23,10 @@ from streamarchive.catalogue.database import Database, at_the_end
 
 _CHANNEL = "streamarchive"
 _POLL_SECONDS = 0.15
+_FLUSH_SECONDS = 1.0
+"""A commit may come so long after its last write to the log: a disk takes its time to flush."""
+_ASK_SECONDS = 5.0
+"""So often SQLite is asked whatever the log looks like: slower disks and those without times delay, no more."""
 
 
 class Watch(Protocol):
@@ -61,8 +65,8 @@ class _SqliteWatch:
         self._log = path.with_name(path.name + "-wal")
         self._seen = -1
         self._state: tuple[int, int] | None = None
-        self._doubt = True
-        """The log has changed, so it may have changed again within the same tick of the file system's clock."""
+        self._busy_until = 0.0
+        self._ask_at = 0.0
 
     async def __aenter__(self) -> Self:
         self._connection = await aiosqlite.connect(self._path)
@@ -77,15 +81,22 @@ class _SqliteWatch:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:
-            state = self._look()
-            if state != self._state or state is None or self._doubt:
-                self._doubt, self._state = state != self._state, state
+            moment = loop.time()
+            if self._worth_asking(moment):
+                self._ask_at = moment + _ASK_SECONDS
                 if await self._changed():
                     return True
             left = deadline - loop.time()
             if left <= 0:
                 return False
             await asyncio.sleep(min(_POLL_SECONDS, left))
+
+    def _worth_asking(self, moment: float) -> bool:
+        """Whether the log was written to lately: what is written counts only once it is flushed to the disk."""
+        state = self._look()
+        if state != self._state or state is None:
+            self._state, self._busy_until = state, moment + _FLUSH_SECONDS
+        return moment < self._busy_until or moment >= self._ask_at
 
     def _look(self) -> tuple[int, int] | None:
         try:

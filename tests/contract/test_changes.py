@@ -224,6 +224,21 @@ async def test_no_change_between_two_waits_is_missed(database: Database) -> None
             assert await changed.wait(5) is True
 
 
+async def test_a_commit_is_noticed_on_a_disk_that_flushes_late_or_keeps_no_times(
+    sqlite_catalogue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written to the log long ago, or unseen, counts only now."""
+    database = Database(sqlite_catalogue)
+    watching = watch(database)
+    monkeypatch.setattr(watching, "_look", lambda: (1, 1))
+    async with watching as changed:
+        while await changed.wait(1.5):
+            pass
+        await publish(database, "a")
+        assert await changed.wait(20) is True
+    await database.close()
+
+
 async def test_a_watch_that_is_cancelled_can_be_used_again(database: Database) -> None:
     async with watch(database) as changed:
         await changed.wait(5)

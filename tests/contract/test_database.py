@@ -38,6 +38,21 @@ async def test_what_raises_leaves_nothing(database: Database) -> None:
         assert await changes.newest_id(connection) == 0
 
 
+async def test_what_sqlite_has_committed_survives_a_power_cut_and_references_hold(sqlite_catalogue: str) -> None:
+    database = Database(sqlite_catalogue)
+
+    async def pragmas(connection: AsyncConnection) -> dict[str, object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "query_only")
+        return {name: (await connection.execute(text(f"PRAGMA {name}"))).scalar_one() for name in names}
+
+    safe = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    async with database.write() as tx:
+        assert await pragmas(tx) == {**safe, "query_only": 0}
+    async with database.read() as connection:
+        assert await pragmas(connection) == {**safe, "query_only": 1}
+    await database.close()
+
+
 async def test_a_reader_sees_one_state_to_its_end(database: Database) -> None:
     counting = select(func.count()).select_from(tables.glossary_term)
     async with database.read() as connection:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from streamarchive.catalogue import changes, outbox, tables, transcripts
+from streamarchive.catalogue import changes, corrections, outbox, tables, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import NotFoundError
 from streamarchive.models import Cue, CueDraft, CueId, RecordingId, RunStage
@@ -211,9 +211,9 @@ async def test_what_a_person_wrote_or_read_survives_every_pass(database: Databas
     _, recording_id = await factories.uploaded(database)
     await factories.heard(database, recording_id, *(line(at, f"machine {at}") for at in (0, 4_000, 8_000)))
     _, second, third = await cues(database, recording_id)
-    words = [[word.text, word.start_ms, word.end_ms, None] for word in line(4_000, "written by hand").words]
-    await mark(database, second, human=True, revision=1, text="written by hand", words=words)
-    await mark(database, third, read=True)
+    async with database.write() as tx:
+        await corrections.edit(tx, second.id, second.revision, "written by hand", None)
+        await corrections.mark_read(tx, third.id, third.revision, None)
     for number in (1, 2):
         await adopt(
             database, recording_id, *(line(at, f"pass {number} at {at}") for at in (0, 4_000, 8_000, 12_000))
