@@ -19,7 +19,7 @@ from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.errors import MediaError, UnreadableCaptionsError, UnreadableMediaError
 from streamarchive.media import probe
-from streamarchive.media.incoming import Incoming
+from streamarchive.media.incoming import Incoming, display_name
 from streamarchive.media.probe import MediaInfo
 from streamarchive.models import (
     AssetKind,
@@ -102,7 +102,8 @@ async def import_file(
     try:
         async with database.write() as tx:
             interview_id = await create_interview(tx, details)
-            await _catalogue(tx, interview_id, info, stored, lines)
+            recording_id = await _catalogue(tx, interview_id, info, stored, lines)
+            await uploads.imported(tx, interview_id, display_name(file.name), info.size_bytes, recording_id)
     except BaseException:
         await _drop_unless_kept(database, store, stored.key)
         raise

@@ -26,6 +26,11 @@ class Asker:
         """Whether they may do what this role may."""
         return _RANK[self.role] >= _RANK[role]
 
+    @property
+    def is_producer(self) -> bool:
+        """Whether the desk is theirs."""
+        return self.has(Role.PRODUCER)
+
 
 async def open_interview(connection: AsyncConnection, asker: Asker, interview_id: str) -> Interview:
     """The interview, if it is there for this person. Every route about one goes through here.

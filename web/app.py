@@ -7,8 +7,9 @@ from aiohttp import web
 from streamarchive.services import Services
 
 from .demo import add_desk
+from .desk.receiving import stop_receiving
 from .events import Hub
-from .keys import HUB, RENDERER, SERVICES
+from .keys import HUB, RECEIVING, RENDERER, SERVICES
 from .middleware import add_headers, explain_errors, greet, identify, refuse_foreign_forms
 from .render import Renderer
 from .routes import DEMO_ROUTES, add_routes
@@ -20,8 +21,10 @@ def create_app(services: Services) -> web.Application:
     app[SERVICES] = services
     app[RENDERER] = Renderer()
     app[HUB] = Hub(services.database)
+    app[RECEIVING] = set()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_close_pages)
+    app.on_shutdown.append(stop_receiving)
     add_routes(app)
     if services.settings.demo_control:
         add_desk(app, services.settings.demo_control, services.database)

@@ -6,8 +6,11 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import accounts
 from streamarchive.settings import Settings
@@ -83,7 +86,7 @@ def form_cookie(request: web.Request, response: web.StreamResponse) -> str:
 def check_form_cookie(request: web.Request, sent: str) -> None:
     """Raises 403 unless the sign-in form came from us to this browser."""
     cookie = request.cookies.get(_FORM_COOKIE)
-    if not cookie or not hmac.compare_digest(_form_token(cookie), sent):
+    if not cookie or not _same(_form_token(cookie), sent):
         raise web.HTTPForbidden(text="This form is too old or was not ours; open the page again.")
 
 
@@ -102,8 +105,25 @@ async def check_form(request: web.Request) -> None:
 def check_token(request: web.Request, sent: str) -> None:
     """Raises 403 for any other token than that of this session's forms."""
     expected = request[VISIT].asker.form_token
-    if not expected or not hmac.compare_digest(expected, sent):
+    if not expected or not _same(expected, sent):
         raise web.HTTPForbidden(text="This form is too old: open the page again and send it once more.")
+
+
+async def note(
+    tx: AsyncConnection,
+    request: web.Request,
+    action: str,
+    subject: object,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Write into the audit log that the person who sent this request did this, in the transaction of the deed."""
+    user = request[VISIT].asker.user
+    await accounts.audit(tx, user.id if user else None, action, str(subject), details)
+
+
+def _same(expected: str, sent: str) -> bool:
+    """In constant time; what was sent may be anything."""
+    return hmac.compare_digest(expected.encode(), sent.encode("utf-8", "replace"))
 
 
 def _cookie_name(request: web.Request) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -28,4 +29,6 @@ class Visit:
 SERVICES = web.AppKey("services", Services)
 RENDERER: web.AppKey[Renderer] = web.AppKey("renderer")
 HUB: web.AppKey[Hub] = web.AppKey("hub")
+RECEIVING: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("receiving")
+"""Requests whose file is still arriving."""
 VISIT = web.RequestKey("visit", Visit)

@@ -8,7 +8,7 @@ from datetime import datetime
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 
-from babel import Locale
+from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -30,6 +30,13 @@ class Language:
     def gettext(self, message: str) -> str:
         """The message in this language."""
         return self.translations.gettext(message)
+
+    def name_of(self, code: str) -> str:
+        """What this language calls another one, or the code where nobody knows it."""
+        try:
+            return Locale.parse(code).get_display_name(self.locale) or code
+        except (ValueError, UnknownLocaleError):
+            return code
 
     def date(self, moment: datetime) -> str:
         """A day, as this language writes it."""

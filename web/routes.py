@@ -13,7 +13,21 @@ from streamarchive.models import Role
 from . import auth, media
 from .api import archive, cues
 from .keys import VISIT
-from .pages import account, demo, events, health, home, interview, language, line, search, static
+from .pages import (
+    account,
+    demo,
+    desk,
+    desk_interview,
+    desk_upload,
+    events,
+    health,
+    home,
+    interview,
+    language,
+    line,
+    search,
+    static,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,6 +45,7 @@ class Route:
 
 
 _INTERVIEW = "/interviews/{id:[0-9a-z]{10}}"
+_DESK = "/desk/{id:[0-9a-z]{10}}"
 
 _CUE = r"/api/cues/{cue:\d{1,12}}"
 
@@ -48,6 +63,20 @@ ROUTES = (
     Route("GET", "/sign-in", account.show),
     Route("POST", "/sign-in", account.sign_in),
     Route("POST", "/sign-out", account.sign_out, Role.EDITOR),
+    Route("GET", "/desk", desk.show, Role.PRODUCER),
+    Route("GET", "/desk/new", desk.new, Role.PRODUCER),
+    Route("POST", "/desk/new", desk.create, Role.PRODUCER),
+    Route("GET", _DESK, desk_interview.show, Role.PRODUCER),
+    Route("GET", _DESK + "/work", desk_interview.work, Role.PRODUCER),
+    Route("POST", _DESK + "/details", desk_interview.describe, Role.PRODUCER),
+    Route("POST", _DESK + "/visibility", desk_interview.show_or_hide, Role.PRODUCER),
+    Route("POST", _DESK + "/cut", desk_interview.cut, Role.PRODUCER),
+    Route("POST", _DESK + "/upload", desk_upload.upload, Role.PRODUCER, has_file=True),
+    Route("POST", _DESK + "/recording", desk_interview.choose_recording, Role.PRODUCER),
+    Route("POST", _DESK + "/streams", desk_interview.add_stream, Role.PRODUCER),
+    Route("POST", _DESK + r"/streams/{stream:\d{1,15}}/stop", desk_interview.stop_stream, Role.PRODUCER),
+    Route("POST", _DESK + r"/jobs/{job:\d{1,15}}/retry", desk_interview.retry_job, Role.PRODUCER),
+    Route("POST", _DESK + r"/jobs/{job:\d{1,15}}/cancel", desk_interview.cancel_job, Role.PRODUCER),
     Route("GET", "/api/search", archive.search),
     Route("GET", "/api/interviews", archive.list_interviews),
     Route("GET", "/api/interviews/{id:[0-9a-z]{10}}", archive.interview),

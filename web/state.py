@@ -143,7 +143,7 @@ class Work:
 def work(state: State, language: Language) -> list[Work]:
     """Jobs that wait or run."""
     return [
-        Work(job.kind, _job_label(job, language), job.progress, job.message)
+        Work(job.kind, job_label(job, language), job.progress, job_note(job, language))
         for job in state.jobs
         if job.state in (JobState.QUEUED, JobState.RUNNING)
     ]
@@ -166,18 +166,32 @@ def problems(state: State, language: Language) -> list[str]:
 
 
 def _problem(sentence: str, job: Job, language: Language) -> str:
-    return sentence % {"work": _job_label(job, language), "reason": job.last_error}
+    return sentence % {"work": job_label(job, language), "reason": job.last_error}
 
 
-def _job_label(job: Job, language: Language) -> str:
+def job_label(job: Job, language: Language) -> str:
+    """What kind of work it is."""
     _ = language.gettext
     labels = {
+        "ingest": _("Checking the file"),
         "transcribe": _("Transcription"),
         "live": _("Live transcription"),
         "live_transcribe": _("Live transcription"),
         "finalise": _("Making the recording"),
     }
     return labels.get(job.kind, job.kind)
+
+
+def job_note(job: Job, language: Language) -> str:
+    """What it is doing just now."""
+    _ = language.gettext
+    notes = {
+        "looking at the file": _("looking at the file"),
+        "putting the takes together": _("putting the takes together"),
+        "writing the file": _("writing the file"),
+        "making the file that is played": _("making the file that is played"),
+    }
+    return notes.get(job.message, job.message)
 
 
 # --- as JSON for the page's scripts -------------------------------------------------------------------------

@@ -222,6 +222,19 @@ async def archived(
     return await _load(connection, ordered.limit(limit).offset(offset))
 
 
+async def trashed(connection: AsyncConnection, limit: int = 50, offset: int = 0) -> list[Interview]:
+    """What is in the trash, latest first."""
+    statement = select(_t).where(_t.c.visibility == Visibility.TRASHED).order_by(_t.c.updated_at.desc(), _t.c.id)
+    return await _load(connection, statement.limit(limit).offset(offset))
+
+
+async def events(connection: AsyncConnection) -> list[Event]:
+    """The events there are, newest first."""
+    event = tables.event
+    rows = await connection.execute(select(event).where(event.c.deleted_at.is_(None)).order_by(event.c.id.desc()))
+    return [Event(row.id, row.names) for row in rows]
+
+
 async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -> list[Interview]:
     """The interviews that show this recording."""
     return await _load(connection, select(_t).where(_t.c.recording_id == recording_id))

@@ -11,7 +11,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, streams, tables
@@ -252,6 +252,18 @@ async def by_ids(connection: AsyncConnection, ids: Collection[RecordingId]) -> d
     """Those of them that exist."""
     rows = await connection.execute(select(tables.recording).where(tables.recording.c.id.in_(ids)))
     return {row.id: _recording(row) for row in rows}
+
+
+async def of_interview(connection: AsyncConnection, interview_id: InterviewId) -> list[Recording]:
+    """Every recording made or handed in for an interview, newest first: the one it shows and its alternates."""
+    stream, upload, interview = tables.stream, tables.upload, tables.interview
+    own = union(
+        select(stream.c.recording_id).where(stream.c.interview_id == interview_id),
+        select(upload.c.recording_id).where(upload.c.interview_id == interview_id),
+        select(interview.c.recording_id).where(interview.c.id == interview_id),
+    ).subquery()
+    statement = select(tables.recording).where(tables.recording.c.id.in_(select(own.c.recording_id)))
+    return [_recording(row) for row in await connection.execute(statement.order_by(tables.recording.c.id.desc()))]
 
 
 async def open_recordings(connection: AsyncConnection) -> list[Recording]:

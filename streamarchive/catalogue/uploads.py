@@ -43,6 +43,15 @@ async def begin(
     return upload_id
 
 
+async def imported(
+    tx: AsyncConnection, interview_id: InterviewId, file_name: str, size_bytes: int, recording_id: RecordingId
+) -> None:
+    """A file that came by the command line, so that its recording stays known as one of this interview."""
+    upload_id = await begin(tx, interview_id, None, file_name, size_bytes)
+    await complete(tx, upload_id, size_bytes)
+    await take(tx, upload_id, recording_id)
+
+
 async def arrived(tx: AsyncConnection, upload_id: UploadId, offset_bytes: int) -> None:
     """So much of it is here; also a sign of life. Raises `ConflictError` if it was taken for abandoned."""
     await _move(tx, upload_id, UploadState.RECEIVING, quietly=True, offset_bytes=offset_bytes)

@@ -15,7 +15,7 @@ from streamarchive.errors import UnreadableMediaError
 from streamarchive.media import commands, sandbox
 from streamarchive.media.commands import Tracks
 
-_HEAD_BYTES = 4096
+HEAD_BYTES = 4096
 _STDERR_LINES = 4000
 _INPUT = re.compile(r"^Input #0, (?P<format>\S+), from ")
 _DURATION = re.compile(r"^  Duration: (?P<h>\d+):(?P<m>\d\d):(?P<s>\d\d(?:\.\d+)?)")
@@ -79,7 +79,7 @@ async def probe(file: Path, *, name: str | None = None, silent_allowed: bool = F
     no sound (unless `silent_allowed`) or is merely a list of other files.
     """
     name = name or file.name
-    size, kind = await asyncio.to_thread(_check_head, file, name)
+    size, kind = await asyncio.to_thread(_look, file, name)
     arguments = commands.inspect(file, _BEHIND_ID3 if kind == "mp3" else kind)
     async with await sandbox.start(arguments, sandbox.PROBE, keep_lines=_STDERR_LINES) as process:
         reached_ms = 0
@@ -119,14 +119,11 @@ def _is_transport_stream(head: bytes) -> bool:
     return any(head[at : at + 3 * step : step] == b"GGG" for at, step in ((0, 188), (4, 192)))
 
 
-def _check_head(file: Path, name: str) -> tuple[int, str]:
-    """Size and demuxer; raises `UnreadableMediaError`."""
-    try:
-        size = file.stat().st_size
-        with file.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-    except OSError as error:
-        raise UnreadableMediaError(f"cannot read {name}: {error.strerror}") from error
+def check_head(head: bytes, name: str) -> str:
+    """ffmpeg's demuxer for a file that begins like this, of which `head` is `HEAD_BYTES` or all there is.
+
+    Raises `UnreadableMediaError`, in one sentence, for what is certainly no recording.
+    """
     if not head:
         raise UnreadableMediaError(f"{name} is empty; was it still being copied?")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -139,7 +136,18 @@ def _check_head(file: Path, name: str) -> tuple[int, str]:
             f"{name} is not a media file that can be read; these can: MP4, MOV, Matroska, WebM, MPEG-TS, "
             "FLV, AVI, MP3, AAC, WAV, FLAC and Ogg"
         )
-    return size, kind
+    return kind
+
+
+def _look(file: Path, name: str) -> tuple[int, str]:
+    """Size and demuxer; raises `UnreadableMediaError`."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise UnreadableMediaError(f"cannot read {name}: {error.strerror}") from error
+    return size, check_head(head, name)
 
 
 def _microseconds(line: str) -> int | None:

@@ -1,0 +1,1 @@
+"""What producers work with: forms read and refused with a sentence, uploads received, values for the pages."""
