@@ -18,6 +18,7 @@ from playwright.async_api import Browser, async_playwright
 from psycopg import sql
 
 from tests import services
+from tests.blocking import site_never_blocks
 from tests.site import Media, Site, make_media, open_site
 
 CHROMIUM_ARGUMENTS = [
@@ -54,6 +55,13 @@ def _service(name: str, start: Callable[[], AbstractContextManager[str]]) -> Ite
         except services.MissingServiceError as error:
             _absent(name, str(error))
         yield url
+
+
+@pytest.fixture(autouse=True)
+def _site_never_blocks() -> Iterator[None]:
+    """A site that blocks its event loop fails the test."""
+    with site_never_blocks():
+        yield
 
 
 @pytest.fixture(scope="session")
