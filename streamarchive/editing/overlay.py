@@ -62,20 +62,28 @@ def overlay(
     a border belongs. All times are on the media clock.
     """
     near = _nearness([*(h.line for h in held), *struck])
-    beside = [line for line in heard if near(line)]
-    if not beside:
+    at_hand = [_Heard(line, sealed(units(line))) for line in heard if near(line)]
+    if not at_hand:
         return Overlay(tuple(h.line for h in held), tuple(heard))
     ours = [_stretch(h.line, number, whole=h.read) for number, h in enumerate(held)]
     ours += [_stretch(line, None) for line in around if near(line)]
-    theirs = [_stretch(line, number) for number, line in enumerate(beside)]
+    theirs = [Stretch(h.units, h.line.start_ms, h.line.end_ms, number) for number, h in enumerate(at_hand)]
     items = weave(ours, struck, theirs)
     homes: dict[int | None, list[Item]] = {}
     for item in items:
         homes.setdefault(item.home, []).append(item)
     lines = tuple(_rewritten(h, homes.get(number, [])) for number, h in enumerate(held))
     apart = [line for line in heard if not near(line)]
-    pieces = sorted([*apart, *_pieces(items, beside, held)], key=lambda line: (line.start_ms, line.end_ms))
+    pieces = sorted([*apart, *_pieces(items, at_hand, held)], key=lambda line: (line.start_ms, line.end_ms))
     return Overlay(lines, tuple(pieces), tuple(_suggestions(items)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A line of the machine and its units."""
+
+    line: CueDraft
+    units: tuple[Unit, ...]
 
 
 def beside(held: Sequence[CueDraft], struck: Sequence[Word], heard: Sequence[CueDraft]) -> list[CueDraft]:
@@ -90,9 +98,11 @@ def beside(held: Sequence[CueDraft], struck: Sequence[Word], heard: Sequence[Cue
         if not any(line.start_ms < end and start < line.end_ms for start, end in spans):
             found.append(line)
             continue
-        for kept, run in itertools.groupby(parts([_stretch(line, 0)]), key=free):
+        whole = _Heard(line, sealed(units(line)))
+        stretch = Stretch(whole.units, line.start_ms, line.end_ms, 0)
+        for kept, run in itertools.groupby(parts([stretch]), key=free):
             if kept:
-                found.append(_Piece(line, list(run)).done())
+                found.append(_Piece(whole, list(run)).done())
     return found
 
 
@@ -220,31 +230,29 @@ def _settled(words: Sequence[Word], low: int, high: int) -> tuple[Word, ...]:
 class _Piece:
     """What is left of a machine's line between lines of people: `low` and `high` are where those stand."""
 
-    line: CueDraft
+    heard: _Heard
     parts: list[Part] = field(default_factory=list)
     low: int | None = None
     high: int | None = None
 
     def done(self) -> CueDraft:
-        found = list(_units(self.parts))
-        original = units(self.line)
+        found, line, original = list(_units(self.parts)), self.heard.line, self.heard.units
         if [unit.word for unit in found] == [unit.word for unit in original]:
-            return self.line
+            return line
         first, last = found[0].word, found[-1].word
-        start = self.line.start_ms if first == original[0].word else first.start_ms
-        end = self.line.end_ms if last == original[-1].word else last.end_ms
+        start = line.start_ms if first == original[0].word else first.start_ms
+        end = line.end_ms if last == original[-1].word else last.end_ms
         start = max(start, self.low if self.low is not None else start)
         end = max(min(end, self.high if self.high is not None else end), start)
         words = _settled([unit.word for unit in found], start, end)
-        return replace(
-            self.line, start_ms=start, end_ms=end, text=joined(unit.surface for unit in found), words=words
-        )
+        text = joined(unit.surface for unit in found)
+        return replace(line, start_ms=start, end_ms=end, text=text, words=words)
 
 
-def _pieces(items: Sequence[Item], beside: Sequence[CueDraft], held: Sequence[Held]) -> Iterator[CueDraft]:
+def _pieces(items: Sequence[Item], at_hand: Sequence[_Heard], held: Sequence[Held]) -> Iterator[CueDraft]:
     """The machine's lines without what went to people's lines, cut where one of those stands."""
     piece: _Piece | None = None
-    wordless = [line for line in beside if not any(unit.tokens for unit in units(line))]
+    wordless = [heard.line for heard in at_hand if not any(unit.tokens for unit in heard.units)]
     yield from (line for line in wordless if not _covered(line, held))
     low: int | None = None
     for item in items:
@@ -255,11 +263,11 @@ def _pieces(items: Sequence[Item], beside: Sequence[CueDraft], held: Sequence[He
                 piece = None
             low = held[item.home].line.end_ms
         elif item.heard is not None and item.kept:
-            line = beside[item.heard.home or 0]
-            if piece is None or piece.line is not line:
+            heard = at_hand[item.heard.home or 0]
+            if piece is None or piece.heard is not heard:
                 if piece is not None:
                     yield piece.done()
-                piece = _Piece(line, low=low)
+                piece = _Piece(heard, low=low)
             piece.parts.append(item.heard)
     if piece is not None:
         yield piece.done()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -114,14 +115,23 @@ def parts(stretches: Iterable[Stretch]) -> Iterator[Part]:
 
 
 def _ghosts(struck: Sequence[Word], ours: Sequence[Stretch]) -> Iterator[Part]:
+    homes = _homes(ours)
     for number, word in enumerate(sorted(struck, key=lambda word: (word.start_ms, word.end_ms))):
         unit = Unit(word.text, tuple(token.text for token in tokens(word.text)), word)
         for place, atom in enumerate(atoms(unit)):
-            yield Part(atom, unit, _at(atom.middle_ms, ours), (-1, number), place, Will.STRUCK)
+            yield Part(atom, unit, homes(atom.middle_ms), (-1, number), place, Will.STRUCK)
 
 
-def _at(time_ms: int, ours: Sequence[Stretch]) -> int | None:
-    return next((s.home for s in ours if s.home is not None and s.start_ms <= time_ms < s.end_ms), None)
+def _homes(ours: Sequence[Stretch]) -> Callable[[int], int | None]:
+    """Which line a moment is in; where lines overlap, the last that has begun."""
+    spans = sorted((s.start_ms, s.end_ms, s.home) for s in ours if s.home is not None)
+    starts = [start for start, _, _ in spans]
+
+    def home(time_ms: int) -> int | None:
+        at = bisect_right(starts, time_ms) - 1
+        return spans[at][2] if at >= 0 and time_ms < spans[at][1] else None
+
+    return home
 
 
 def _mark(part: Part) -> Mark:

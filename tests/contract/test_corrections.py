@@ -165,6 +165,18 @@ async def test_many_editors_at_once_lose_no_acknowledged_text(desk: Desk) -> Non
         assert len(await corrections.history(connection, cue.id)) == 8
 
 
+async def test_edits_made_while_a_final_pass_lands_are_all_there(desk: Desk) -> None:
+    before = await desk.lines()
+    typed = [cue.text.replace(".", f" w{number}.") for number, cue in enumerate(before)]
+    await asyncio.gather(
+        desk.hear(FINAL), *(desk.edit(cue, text) for cue, text in zip(before, typed, strict=True))
+    )
+    said = " ".join(await desk.texts())
+    assert [word in said for word in ("w0", "w1", "w2")] == [True, True, True]
+    await desk.hear(FINAL, name="another")
+    assert " ".join(await desk.texts()) == said
+
+
 async def test_splitting_and_merging_keep_all_text_and_times(desk: Desk) -> None:
     cue = await desk.line("The car")
     async with desk.database.write() as tx:
