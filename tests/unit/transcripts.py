@@ -103,6 +103,9 @@ class Transcript:
         for line, draft in zip(held, laid.held, strict=True):
             line.draft = draft
         self.lines = held + [Line(draft) for draft in laid.machine]
+        self._sort()
+
+    def _sort(self) -> None:
         self.lines.sort(key=lambda line: (line.draft.start_ms, line.draft.end_ms))
 
     def edit(self, at: int, text: str) -> None:
@@ -113,20 +116,23 @@ class Transcript:
     def split(self, at: int, offset: int) -> None:
         halves = split(self.lines[at].draft, offset)
         self.lines[at : at + 1] = [Line(half, human=True) for half in halves]
+        self._sort()
 
     def merge(self, at: int) -> None:
         both = merge(self.lines[at].draft, self.lines[at + 1].draft)
         self.lines[at : at + 2] = [Line(both, human=True)]
+        self._sort()
 
     def delete(self, at: int) -> None:
         self.struck += delete(self.lines.pop(at).draft)
 
     def insert(self, start_ms: int, end_ms: int, text: str) -> None:
         self.lines.append(Line(insert(start_ms, end_ms, text, "en"), human=True))
-        self.lines.sort(key=lambda line: (line.draft.start_ms, line.draft.end_ms))
+        self._sort()
 
     def retime(self, at: int, start_ms: int, end_ms: int) -> None:
         self.lines[at] = Line(retime(self.lines[at].draft, start_ms, end_ms), human=True)
+        self._sort()
 
     @property
     def said(self) -> list[str]:
