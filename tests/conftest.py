@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 from psycopg import sql
 
 from tests import services
 from tests.blocking import site_never_blocks
 from tests.site import Media, Site, make_media, open_site
+from tests.waiting import PATIENCE
 
 CHROMIUM_ARGUMENTS = [
     "--headless",
@@ -127,6 +128,7 @@ def chromium_path() -> Path:
 @pytest.fixture
 async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
     """A running browser (Playwright, async). It belongs to the test's event loop."""
+    expect.set_options(timeout=5_000 * PATIENCE)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium_path, args=CHROMIUM_ARGUMENTS, chromium_sandbox=False

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from tests.waiting import PATIENCE
+
 _PRELOADED = ["sqlalchemy.ext.asyncio", "aiosqlite", "psycopg", "sqlalchemy.dialects.postgresql", "alembic"]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([*_PRELOADED, "workers.runner", "streamarchive.catalogue.schema"])
@@ -61,7 +63,7 @@ def child(work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> It
     killed = False
     try:
         yield Child(process, hear)
-        process.join(60)
+        process.join(60 * PATIENCE)
     finally:
         if process.is_alive():
             killed = True
