@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -37,13 +38,18 @@ _LOOK_SECONDS = 0.5
 async def demo(settings: Settings, options: argparse.Namespace) -> None:
     """Until Ctrl-C or SIGTERM."""
     folder = settings.data_dir if "data_dir" in settings.model_fields_set else FOLDER
-    port = _broadcaster_port(folder)
-    own = _settings(settings, folder, port)
+    with _held(folder):
+        port = _broadcaster_port(folder)
+        await _run(_settings(settings, folder, port), port, options.minutes)
+
+
+async def _run(own: Settings, port: int, minutes: float) -> None:
     console.set_up_logging(own.log_level)
     stop = serving.stop_on_signals()
     async with (
+        _waited_for() as ending,
         serving.site(own, workers=True) as address,
-        _broadcaster(folder / "broadcasts", port, options.minutes, own.log_level),
+        _broadcaster(own.data_dir / "broadcasts", port, minutes, own.log_level, ending),
         open_services(own) as services,
         BroadcasterClient(own.demo_control) as broadcaster,
     ):
@@ -56,6 +62,24 @@ async def demo(settings: Settings, options: argparse.Namespace) -> None:
             _kept_going("announcement", lambda: _announce(address, services, broadcaster)),
         ):
             await stop.wait()
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Two demos in one folder would broadcast into each other's files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "demo.lock").open("ab")
+    except OSError as error:
+        raise StreamArchiveError(f"cannot write the demo's folder {folder}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StreamArchiveError(
+                f"a demo is running in {folder} already; stop it, or choose another folder with --data-dir"
+            ) from error
+        yield
 
 
 def _settings(settings: Settings, folder: Path, broadcaster_port: int) -> Settings:
@@ -86,7 +110,6 @@ def _broadcaster_port(folder: Path) -> int:
         probe.bind(("127.0.0.1", 0))
         free: int = probe.getsockname()[1]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         memory.write_text(json.dumps({"broadcaster_port": free}), encoding="utf-8")
     except OSError as error:
         raise StreamArchiveError(f"cannot write the demo's folder {folder}: {error.strerror}") from error
@@ -97,8 +120,13 @@ def _broadcaster_port(folder: Path) -> int:
 
 
 @asynccontextmanager
-async def _broadcaster(folder: Path, port: int, minutes: float, log_level: str) -> AsyncIterator[None]:
-    """The broadcaster as a child process, started again if it ends; it ends itself when we are gone."""
+async def _broadcaster(
+    folder: Path, port: int, minutes: float, log_level: str, ending: list[asyncio.subprocess.Process]
+) -> AsyncIterator[None]:
+    """The broadcaster as a child process, started again if it ends; it ends itself when we are gone.
+
+    At the end it is only let go of, and put among those that are `ending`: workers can stop meanwhile.
+    """
     command = [sys.executable, "-m", "streamarchive.demo.broadcaster", str(folder.absolute()), "--leashed"]
     command += ["--port", str(port), "--minutes", str(minutes), "--log-level", log_level]
     children: list[asyncio.subprocess.Process] = []
@@ -115,12 +143,23 @@ async def _broadcaster(folder: Path, port: int, minutes: float, log_level: str) 
             yield
     finally:
         for child in children:
+            if child.stdin:
+                child.stdin.close()
+            ending.append(child)
+
+
+@asynccontextmanager
+async def _waited_for() -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Processes that were told to end within the block; those that do not are killed."""
+    ending: list[asyncio.subprocess.Process] = []
+    try:
+        yield ending
+    finally:
+        for child in ending:
             await _end(child)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    if child.stdin:
-        child.stdin.close()
     try:
         await asyncio.wait_for(child.wait(), _STOP_SECONDS)
     except TimeoutError:

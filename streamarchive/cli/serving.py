@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 GROUPS = (("recorder", "ingester", "finaliser"), ("live_transcriber", "transcriber", "indexer", "housekeeping"))
 _STOP_SECONDS = 4.0
+_LINGER_SECONDS = 1.0
+"""What answers that are under way get at the end; a paused download would go on for ever."""
 _RESTART_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
@@ -84,7 +86,9 @@ async def site(settings: Settings, *, workers: bool) -> AsyncIterator[str]:
     from web.app import create_app
 
     async with open_services(settings) as services:
-        app_runner = http.AppRunner(create_app(services), handle_signals=False, access_log=None)
+        app_runner = http.AppRunner(
+            create_app(services), handle_signals=False, access_log=None, shutdown_timeout=_LINGER_SECONDS
+        )
         await app_runner.setup()
         try:
             listener = http.TCPSite(app_runner, settings.host, settings.port)

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import delete, select, update
@@ -29,18 +28,20 @@ KEPT = 3
 """Broadcasts kept besides the one on air."""
 _ADDRESSES = "http://127.0.0.1:%/broadcasts/%"
 _LOOK_SECONDS = 1.0
-TAIL = timedelta(seconds=6)
+TAIL_SECONDS = 6.0
 """The recorder finds the end of a broadcast by itself; later it is told, for the source may be gone."""
 
 
 async def direct(database: Database, store: MediaStore, broadcaster: BroadcasterClient) -> None:
     """Look once a second, until cancelled."""
     over: dict[str, float] = {}
+    tail = 0.0  # what ended while we were away is not served any more
     while True:
         with contextlib.suppress(BroadcasterAwayError):
             on_air = (await broadcaster.status()).on_air
             await put_on_air(database, on_air)
-            await take_off_air(database, on_air, over)
+            await take_off_air(database, on_air, over, tail)
+            tail = TAIL_SECONDS
             await forget_oldest(database, store)
         await asyncio.sleep(_LOOK_SECONDS)
 
@@ -102,15 +103,15 @@ async def _stream_of(connection: AsyncConnection, broadcast_id: str) -> Stream |
     return found[0] if found else None
 
 
-async def take_off_air(database: Database, on_air: OnAir, over: dict[str, float]) -> None:
-    """Stop recording what is no longer on air, a little after its end."""
+async def take_off_air(database: Database, on_air: OnAir, over: dict[str, float], tail: float) -> None:
+    """Stop recording what is no longer on air, `tail` seconds after that was first seen."""
     moment = asyncio.get_running_loop().time()
     async with database.read() as connection:
         found = await streams.like(connection, _ADDRESSES)
     for stream in found:
         if stream.state is StreamState.ENDED or stream.stop_requested or stream.url == on_air.url:
             continue
-        if moment - over.setdefault(stream.url, moment) >= TAIL.total_seconds():
+        if moment - over.setdefault(stream.url, moment) >= tail:
             over.pop(stream.url)
             async with database.write() as tx:
                 await streams.request_stop(tx, stream.id)

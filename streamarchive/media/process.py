@@ -164,8 +164,9 @@ class FfmpegProcess:
     def _signal(self, request: signal.Signals) -> None:
         if self.returncode is not None:
             return
+        # Not `send_signal`: that reaps a process which has just ended, and asyncio then loses its status.
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(request)
+            os.kill(self._process.pid, request)
 
     async def _read_stderr(self) -> None:
         stream = self._process.stderr

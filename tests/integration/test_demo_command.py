@@ -70,3 +70,13 @@ def test_a_taken_port_is_one_clear_line(tmp_path):
     [line] = done.stderr.strip().splitlines()
     assert port in line
     assert "--port" in line
+
+
+def test_a_second_demo_in_the_same_folder_is_refused(start, folder):
+    first = start()
+    first.on_air()
+    command = [sys.executable, "-m", "streamarchive", "demo", "--data-dir", str(folder), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    [line] = done.stderr.strip().splitlines()
+    assert str(folder) in line

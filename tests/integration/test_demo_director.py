@@ -80,11 +80,10 @@ async def test_a_broadcaster_that_comes_back_on_another_port_continues_the_same_
     assert ":5000/" in (await stream_of(services, on_air(1))).url
 
 
-async def test_what_is_not_on_air_any_more_is_stopped_after_a_while_and_what_is_goes_on(services, monkeypatch):
-    monkeypatch.setattr(director, "TAIL", timedelta(0))
+async def test_what_is_not_on_air_any_more_is_stopped_after_a_while_and_what_is_goes_on(services):
     for number in (1, 2):
         await director.put_on_air(services.database, on_air(number))
-    await director.take_off_air(services.database, on_air(2), {})
+    await director.take_off_air(services.database, on_air(2), {}, 0.0)
     assert (await stream_of(services, on_air(1))).stop_requested
     assert not (await stream_of(services, on_air(2))).stop_requested
 
@@ -92,7 +91,7 @@ async def test_what_is_not_on_air_any_more_is_stopped_after_a_while_and_what_is_
 async def test_the_recorder_gets_time_to_fetch_the_end(services):
     for number in (1, 2):
         await director.put_on_air(services.database, on_air(number))
-    await director.take_off_air(services.database, on_air(2), {})
+    await director.take_off_air(services.database, on_air(2), {}, director.TAIL_SECONDS)
     assert not (await stream_of(services, on_air(1))).stop_requested
 
 
