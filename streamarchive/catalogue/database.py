@@ -20,12 +20,12 @@ from typing import Any
 from sqlalchemy import event as events
 from sqlalchemy import func, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from streamarchive.catalogue.tables import storable
-from streamarchive.errors import DatabaseError, DatabaseUnavailableError
+from streamarchive.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from streamarchive.settings import redact
 
 _BUSY_SECONDS = 30
@@ -87,6 +87,8 @@ class Database:
                 f"the catalogue {redact(self.url)} cannot be used at the moment, "
                 f"check that its database runs and has room: {_reason(error)}"
             ) from error
+        except (DataError, OverflowError) as error:
+            raise UsageError("a number or a text is larger than the catalogue can keep") from error
         except DBAPIError as error:
             raise DatabaseError(f"the catalogue {redact(self.url)} refused: {_reason(error)}") from error
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, tables
 from streamarchive.catalogue.database import Database, now
-from streamarchive.errors import DatabaseError, DatabaseUnavailableError
+from streamarchive.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from tests import factories, services
 from tests.waiting import until_async
 
@@ -194,6 +194,17 @@ async def test_a_statement_that_is_wrong_is_not_worth_a_retry(database: Database
             await add_term(tx, "lidar")
             await tx.execute(text("INSERT INTO take (id, recording_id) VALUES (1, 1)"))
     assert not caught.value.retryable
+    assert await terms(database) == []
+
+
+async def test_a_number_that_no_column_holds_is_a_mistake_of_whoever_sent_it(database: Database) -> None:
+    with pytest.raises(UsageError, match="larger than the catalogue can keep"):
+        async with database.read() as connection:
+            await connection.execute(select(tables.cue).where(tables.cue.c.id == 10**30))
+    with pytest.raises(UsageError):
+        async with database.write() as tx:
+            await add_term(tx, "lidar")
+            await tx.execute(tables.recording.update().values(duration_ticks=10**30))
     assert await terms(database) == []
 
 

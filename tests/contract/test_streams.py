@@ -106,6 +106,20 @@ async def test_nobody_can_take_a_stream_over_while_its_owner_commits(database: D
     assert second.state is StreamState.RECORDING
 
 
+async def test_an_owner_may_write_from_several_tasks_at_once(database: Database) -> None:
+    """Each makes sure of the stream and then changes it: with a lock that is shared at first they deadlock."""
+    _, stream_id = await create(database)
+    stream = await claim(database, stream_id, "a", factories.LEASE)
+
+    async def write(number: int) -> None:
+        async with database.write() as tx:
+            await streams.require_epoch(tx, stream_id, stream.epoch)
+            await asyncio.sleep(0)
+            await streams.set_error(tx, stream, str(number))
+
+    await asyncio.gather(*(write(number) for number in range(12)))
+
+
 async def test_what_is_released_can_be_claimed_at_once(database: Database) -> None:
     _, stream_id = await create(database)
     stream = await claim(database, stream_id, "a", factories.LEASE)
