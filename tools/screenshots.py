@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from playwright.async_api import Browser, Page, async_playwright
 
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-_PATIENCE_SECONDS = 120
+_PATIENCE_SECONDS = 240
 
 
 def main() -> int:
@@ -77,14 +78,8 @@ async def take(program: str, address: str) -> None:
         await _interview(browser, interview["url"], "on-air.png", WIDE, "light", "en-GB")
         await _interview(browser, interview["url"], "on-air-phone.png", PHONE, "dark", "zh-CN")
         await _page(browser, address, "home.png", WIDE, "light", "en-GB")
-        await _page(
-            browser,
-            f"{address}/search?q={await _words(interview, address)}",
-            "search.png",
-            WIDE,
-            "light",
-            "en-GB",
-        )
+        search = f"{address}/search?q={quote(_topic(interview))}"
+        await _page(browser, search, "search.png", WIDE, "light", "en-GB")
         await browser.close()
 
 
@@ -95,6 +90,7 @@ async def _interview(
     await page.evaluate("() => { player.muted = true; return player.play(); }")
     await page.wait_for_function("() => player.currentTime > 1 && player.readyState > 2")
     await page.locator("#lines .line").nth(3).wait_for(timeout=60_000)
+    await page.evaluate("() => scrollTo(0, 0)")
     await page.screenshot(path=IMAGES / name)
     await page.context.close()
     print(f"docs/images/{name}")
@@ -114,22 +110,21 @@ async def _open(browser: Browser, url: str, size: dict[str, int], scheme: str, l
     return page
 
 
-async def _words(interview: dict[str, Any], address: str) -> str:
-    """Something that was said on air: the last two words of an early line."""
-    cues = await asyncio.to_thread(_get, f"{address}/api/interviews/{interview['id']}/transcript")
-    line = next((cue["text"] for cue in cues["cues"] if cue["lang"] == "en"), "the battery")
-    return "+".join(line.strip(".?").split()[-2:])
+def _topic(interview: dict[str, Any]) -> str:
+    """What it is about, in Mandarin: 车谈：激光雷达，对话王博士."""
+    return str(interview["titles"]["zh"]).partition("：")[2].partition("，")[0]
 
 
 def _on_air(address: str) -> dict[str, Any] | None:
-    """The interview on air once it has some lines, and the others are ready."""
+    """The interview on air once it has lines in both languages, and the others are ready."""
     found = _get(f"{address}/api/interviews")["interviews"]
     live = next((one for one in found if one["stage"] == "live"), None)
     busy = any(one["stage"] == "processing" for one in found)
     if live is None or busy:
         return None
     lines = _get(f"{address}/api/interviews/{live['id']}/transcript")["cues"]
-    return live if len(lines) > 8 else None
+    both = {line["lang"] for line in lines} >= {"en", "zh"}
+    return live if both and len(lines) > 12 else None
 
 
 def _get(url: str) -> dict[str, Any]:
