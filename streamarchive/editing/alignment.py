@@ -11,26 +11,52 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 REACH_MS = 2_500
 """Tokens further apart than this are never the same word."""
 
 _GAP = 0.7
+_SPARE = 0.1
 _OTHER = 0.8
 _EQUAL_SECOND = 0.4
 _OTHER_SECOND = 0.35
+_TOUCHING_MS = 200
 _MATCH, _LEFT, _RIGHT = 1, 2, 3
 
 Pair = tuple[int | None, int | None]
 
 
+class Standing(Enum):
+    """For what else a token may stand than for its equal."""
+
+    OPEN = auto()
+    """For anything near."""
+    FIRM = auto()
+    """For what is heard at its own time."""
+    ALONE = auto()
+    """For nothing: it was put where nobody had heard a word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A token and the middle of its time. A `shy` one has taken no time: it rarely stands for another."""
+    """A token with its times. A `spare` one has another in its place, so that it is easily left over."""
 
     text: str
-    at_ms: int
-    shy: bool = False
+    start_ms: int
+    end_ms: int
+    standing: Standing = Standing.OPEN
+    spare: bool = False
+
+    @property
+    def at_ms(self) -> int:
+        """The middle of its times."""
+        return (self.start_ms + self.end_ms) // 2
+
+    @property
+    def absence(self) -> float:
+        """What it costs to leave it without a counterpart."""
+        return _SPARE if self.spare else _GAP
 
 
 @dataclass(slots=True)
@@ -58,7 +84,11 @@ def _rows(left: Sequence[Mark], right: Sequence[Mark]) -> list[_Row]:
     left_times, right_times = _rising(left), _rising(right)
     lows = [bisect_left(right_times, time - REACH_MS) for time in left_times]
     highs = [*(bisect_right(right_times, time + REACH_MS) for time in left_times), len(right)]
-    start = _Row(0, [at * _GAP for at in range(highs[0] + 1)], bytearray([_RIGHT] * (highs[0] + 1)))
+    start = _Row(
+        0,
+        list(itertools.accumulate([0.0, *(mark.absence for mark in right[: highs[0]])])),
+        bytearray([_RIGHT] * (highs[0] + 1)),
+    )
     rows = [start]
     for at, mark in enumerate(left):
         rows.append(_row(rows[-1], mark, right, lows[at], highs[at + 1]))
@@ -72,11 +102,11 @@ def _row(before: _Row, mark: Mark, right: Sequence[Mark], low: int, high: int) -
     running = float("inf")
     for column in range(low, high + 1):
         at = column - offset
-        best, step = running + _GAP, _RIGHT
-        if at < len(previous) and previous[at] + _GAP < best:
-            best, step = previous[at] + _GAP, _LEFT
+        best, step = running + (right[column - 1].absence if column else 0.0), _RIGHT
+        if at < len(previous) and previous[at] + mark.absence < best:
+            best, step = previous[at] + mark.absence, _LEFT
         if 0 < at <= len(previous):
-            paired = previous[at - 1] + _cost(mark, right[column - 1])
+            paired = previous[at - 1] + cost(mark, right[column - 1])
             if paired <= best:
                 best, step = paired, _MATCH
         row.costs.append(best)
@@ -85,13 +115,18 @@ def _row(before: _Row, mark: Mark, right: Sequence[Mark], low: int, high: int) -
     return row
 
 
-def _cost(one: Mark, other: Mark) -> float:
+def cost(one: Mark, other: Mark) -> float:
+    """What it costs to take both for the same sound."""
     apart = abs(one.at_ms - other.at_ms) / 1000
     if apart * 1000 > REACH_MS:
         return float("inf")
     if one.text == other.text:
         return apart * _EQUAL_SECOND
-    return _OTHER + apart * _OTHER_SECOND + (0.3 if one.shy or other.shy else 0.0)
+    standing = {one.standing, other.standing}
+    away = max(one.start_ms, other.start_ms) - min(one.end_ms, other.end_ms)
+    if Standing.ALONE in standing or (Standing.FIRM in standing and away > _TOUCHING_MS):
+        return float("inf")
+    return _OTHER + apart * _OTHER_SECOND
 
 
 def _trace(rows: Sequence[_Row], left: int, right: int) -> list[Pair]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from streamarchive.editing.alignment import Mark, align
+from streamarchive.editing.alignment import Mark, Standing, align
 from streamarchive.editing.units import Atom, Unit, atoms
 from streamarchive.models import Word
 from streamarchive.text import tokens
@@ -72,7 +72,7 @@ def weave(ours: Sequence[Stretch], struck: Sequence[Word], heard: Sequence[Stret
     """All tokens of both sides, each item with the number of its line among `ours`."""
     left = _left(ours, struck)
     right = list(parts(heard))
-    pairs = align([_mark(part) for part in left], [_mark(part) for part in right])
+    pairs = align(list(_marks(left, struck)), list(_heard_marks(right)))
     spans = {stretch.home: (stretch.start_ms, stretch.end_ms) for stretch in ours if stretch.home is not None}
     following = _following(pairs)
     items: list[Item] = []
@@ -134,9 +134,34 @@ def _homes(ours: Sequence[Stretch]) -> Callable[[int], int | None]:
     return home
 
 
-def _mark(part: Part) -> Mark:
-    shy = part.will is Will.LOCKED and part.atom.end_ms <= part.atom.start_ms
-    return Mark(part.atom.text, part.atom.middle_ms, shy)
+def _marks(left: Sequence[Part], struck: Sequence[Word]) -> Iterator[Mark]:
+    """How a person's tokens stand: a struck one has been replaced, or nothing is to be there."""
+    taken = _covering(struck)
+    for part in left:
+        atom, word = part.atom, part.unit.word
+        standing = Standing.OPEN
+        if part.will is Will.LOCKED:
+            replaces = not word.estimated or taken(atom.start_ms, atom.end_ms)
+            standing = Standing.FIRM if replaces else Standing.ALONE
+        yield Mark(atom.text, atom.start_ms, atom.end_ms, standing, spare=part.will is Will.STRUCK)
+
+
+def _covering(struck: Sequence[Word]) -> Callable[[int, int], bool]:
+    """Whether a struck word was heard at some time."""
+    spans = sorted((word.start_ms, word.end_ms) for word in struck)
+    latest = list(itertools.accumulate((end for _, end in spans), max))
+
+    def taken(start_ms: int, end_ms: int) -> bool:
+        before = bisect_right(spans, (max(end_ms, start_ms + 1) - 1, 1 << 62))
+        return before > 0 and latest[before - 1] > start_ms
+
+    return taken
+
+
+def _heard_marks(right: Sequence[Part]) -> Iterator[Mark]:
+    for part in right:
+        standing = Standing.FIRM if part.will is Will.LOCKED else Standing.OPEN
+        yield Mark(part.atom.text, part.atom.start_ms, part.atom.end_ms, standing)
 
 
 def _following(pairs: Sequence[tuple[int | None, int | None]]) -> list[int | None]:
