@@ -66,8 +66,9 @@ async def transcribe(job: JobRun) -> None:
             await _transcribe_stretch(services, stretch, settings, writer)
         except NoSoundError:
             await writer.write((), stretch.end_ms)
+    laid = await transcripts.lay(services.database, final)
     async with services.database.write() as tx:
-        await transcripts.adopt(tx, final)
+        await transcripts.adopt(tx, final, laid)
         await job.finish(tx)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import cues, revisions, tables
-from streamarchive.catalogue.database import now
+from streamarchive.catalogue.database import Database, now
 from streamarchive.catalogue.revisions import RevisionKind
 from streamarchive.editing.overlay import Held, Overlay, beside, overlay
 from streamarchive.errors import NotFoundError
@@ -30,6 +30,7 @@ from streamarchive.models import (
     RunId,
     RunStage,
     TranscriptId,
+    Word,
 )
 
 _t = tables.cue
@@ -154,29 +155,33 @@ async def append(tx: AsyncConnection, run: Run, drafts: Sequence[CueDraft], cove
         await cues.announce(tx, run.recording_id, added=[cue.id for cue in made])
 
 
-async def adopt(tx: AsyncConnection, run: Run) -> None:
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A run under what people had done when it was computed: good as long as `lines` are still so."""
+
+    lines: _Lines
+    overlay: Overlay
+
+
+async def lay(database: Database, run: Run) -> Laid:
+    """Compute what `adopt` will write, with nobody waiting: hours of edited text take seconds."""
+    async with database.read() as connection:
+        lines = await _lines(connection, run)
+    return Laid(lines, await asyncio.to_thread(lines.overlaid))
+
+
+async def adopt(tx: AsyncConnection, run: Run, laid: Laid | None = None) -> None:
     """Finish the run and make its lines the cues, under everything that people have done.
 
-    A cue that is the same in both keeps its id, and so does every one that a person has changed.
+    A cue that is the same in both keeps its id, and so does every one that a person has changed. With `laid`
+    the writing is short, unless somebody has changed the lines since.
     """
     await hold(tx, run.transcript_id)
-    heard = await run_lines(tx, run.id)
-    current = await cues.select_current(tx, _t.c.transcript_id == run.transcript_id)
-    held = [cue for cue in current if cue.human or cue.read]
-    machine = [cue for cue in current if not (cue.human or cue.read)]
-    struck = await revisions.struck(tx, run.transcript_id)
-    laid = Overlay((), tuple(heard))
-    if held or struck:
-        # Some seconds of computing for hours of heavily edited text, which the event loop does not wait for.
-        laid = await asyncio.to_thread(
-            overlay,
-            [Held(cues.draft(cue), cue.read) for cue in held],
-            struck,
-            heard,
-            [cues.draft(cue) for cue in machine],
-        )
-    await _improve(tx, run, held, laid)
-    await _replace(tx, run, machine, laid.machine)
+    lines = await _lines(tx, run)
+    if laid is None or laid.lines != lines:
+        laid = Laid(lines, await asyncio.to_thread(lines.overlaid))
+    await _improve(tx, run, lines.held, laid.overlay)
+    await _replace(tx, run, lines.machine, laid.overlay.machine)
     await finish_run(tx, run)
     await cues.announce(tx, run.recording_id, whole=True)
 
@@ -251,6 +256,33 @@ async def page(connection: AsyncConnection, after_id: CueId, limit: int) -> list
 
 
 # --- inside -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What a run meets: current cues, changed by people or not, words struck out; and what it has heard."""
+
+    held: tuple[Cue, ...]
+    machine: tuple[Cue, ...]
+    struck: tuple[Word, ...]
+    heard: tuple[CueDraft, ...]
+
+    def overlaid(self) -> Overlay:
+        """Human words win."""
+        if not (self.held or self.struck):
+            return Overlay((), self.heard)
+        held = [Held(cues.draft(cue), cue.read) for cue in self.held]
+        return overlay(held, self.struck, self.heard, [cues.draft(cue) for cue in self.machine])
+
+
+async def _lines(connection: AsyncConnection, run: Run) -> _Lines:
+    current = await cues.select_current(connection, _t.c.transcript_id == run.transcript_id)
+    return _Lines(
+        held=tuple(cue for cue in current if cue.human or cue.read),
+        machine=tuple(cue for cue in current if not (cue.human or cue.read)),
+        struck=tuple(await revisions.struck(connection, run.transcript_id)),
+        heard=tuple(await run_lines(connection, run.id)),
+    )
 
 
 async def _beside(

@@ -62,8 +62,10 @@ class Desk:
                 tx, self.recording_id, stage, engine="test", model=name, model_identity=name
             )
             await transcripts.append(tx, run, lines, 60_000)
-            if stage is RunStage.FINAL:
-                await transcripts.adopt(tx, run)
+        if stage is RunStage.FINAL:
+            laid = await transcripts.lay(self.database, run)
+            async with self.database.write() as tx:
+                await transcripts.adopt(tx, run, laid)
 
     async def lines(self) -> list[Cue]:
         async with self.database.read() as connection:
@@ -175,6 +177,19 @@ async def test_edits_made_while_a_final_pass_lands_are_all_there(desk: Desk) -> 
     assert [word in said for word in ("w0", "w1", "w2")] == [True, True, True]
     await desk.hear(FINAL, name="another")
     assert " ".join(await desk.texts()) == said
+
+
+async def test_an_edit_between_computing_a_pass_and_writing_it_is_kept(desk: Desk) -> None:
+    async with desk.database.write() as tx:
+        run = await transcripts.begin_run(
+            tx, desk.recording_id, RunStage.FINAL, engine="test", model="tiny", model_identity="tiny"
+        )
+        await transcripts.append(tx, run, FINAL, 60_000)
+    laid = await transcripts.lay(desk.database, run)
+    await desk.edit(await desk.line("It drives"), "It drives itself.")
+    async with desk.database.write() as tx:
+        await transcripts.adopt(tx, run, laid)
+    assert (await desk.texts())[-1] == "It dives itself."
 
 
 async def test_splitting_and_merging_keep_all_text_and_times(desk: Desk) -> None:
