@@ -244,6 +244,14 @@ async def newest(connection: AsyncConnection, kind: str, keys: Collection[str]) 
     return {row.key: _job(row) for row in rows}
 
 
+async def parked(connection: AsyncConnection, recording_ids: Collection[RecordingId]) -> set[RecordingId]:
+    """Those of these recordings of which a job has stopped and waits for a person."""
+    statement = select(_t.c.recording_id).where(
+        _t.c.recording_id.in_(recording_ids), _t.c.state == JobState.PARKED
+    )
+    return {row.recording_id for row in await connection.execute(statement)}
+
+
 async def seconds_to_next(connection: AsyncConnection, kinds: Sequence[str], *, below: int = 100) -> float | None:
     """How long until a waiting or abandoned job of these kinds may be claimed, 0 if now; None if there is none.
 

@@ -59,6 +59,10 @@ class Settings(BaseModel):
         default=8080, ge=0, le=65535, description="Port the web server listens on; 0: any free one."
     )
     base_url: str = Field(default="", description="Public address of the site, for links in exports and feeds.")
+    trusted_proxies: tuple[str, ...] = Field(
+        default=("127.0.0.0/8", "::1/128"),
+        description="Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, as CIDR.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much to log."
     )
@@ -66,7 +70,7 @@ class Settings(BaseModel):
         default="", description="Set by `streamarchive demo`: where its broadcaster listens."
     )
 
-    @field_validator("languages", "allow_networks", mode="before")
+    @field_validator("languages", "allow_networks", "trusted_proxies", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -82,7 +86,7 @@ class Settings(BaseModel):
             message = f"there is no home folder for {str(value)!r}"
             raise ValueError(message) from error
 
-    @field_validator("allow_networks")
+    @field_validator("allow_networks", "trusted_proxies")
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:

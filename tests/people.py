@@ -10,7 +10,7 @@ from html import unescape
 
 import aiohttp
 
-from streamarchive.catalogue import accounts
+from streamarchive.catalogue import accounts, passwords
 from streamarchive.models import Role
 from tests.site import Site
 
@@ -67,7 +67,7 @@ class Client:
 
 async def add(site: Site, name: str, role: Role) -> None:
     """Give somebody an account."""
-    password_hash = await accounts.hash_password(PASSWORD)
+    password_hash = await passwords.hash_password(PASSWORD)
     async with site.services.database.write() as tx:
         await accounts.add_user(tx, name, role, password_hash)
 

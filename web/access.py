@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +21,8 @@ class Asker:
     user: User | None = None
     form_token: str = ""
     """What forms of this session carry, so that no other site can send them."""
+    session_token: str = field(default="", repr=False)
+    """Of the session that the person is signed in with."""
 
     def has(self, role: Role) -> bool:
         """Whether they may do what this role may."""

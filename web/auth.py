@@ -8,6 +8,7 @@ import ipaddress
 import secrets
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +21,8 @@ from .keys import SERVICES, VISIT
 
 CSRF_FIELD, CSRF_HEADER = "csrf", "X-CSRF-Token"
 _OPEN_COOKIE, _SECURE_COOKIE = "session", "__Host-session"
-_FORM_COOKIE = "form"
+_OPEN_FORM_COOKIE, _SECURE_FORM_COOKIE = "form", "__Host-form"
+_PROXY_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
 _LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -32,25 +34,66 @@ async def who_asks(request: web.Request) -> Asker:
     user = await accounts.user_of(request.app[SERVICES].database, token)
     if user is None:
         return Asker()
-    return Asker(user.role, user, form_token=_form_token(token))
+    return Asker(user.role, user, form_token=_form_token(token), session_token=token)
 
 
 def is_https(request: web.Request) -> bool:
-    """Whether the browser speaks TLS, with us or with the proxy that BASE_URL describes."""
-    settings: Settings = request.app[SERVICES].settings
-    return request.secure or settings.base_url.startswith("https://")
+    """Whether the browser speaks TLS: with us, or with a proxy that says so or stands where BASE_URL is.
+
+    Without a word from the proxy the request has to be for BASE_URL's own host: who reaches our port by another
+    name has passed no proxy.
+    """
+    if request.secure:
+        return True
+    said = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
+    if said:
+        return said == "https" and _is_trusted(request, request.remote)
+    base = urlsplit(_settings(request).base_url)
+    return base.scheme == "https" and request.host.lower() == base.netloc.lower()
 
 
 def may_sign_in(request: web.Request) -> bool:
-    """Passwords travel over https, or inside one machine; never over a network in the clear."""
+    """Passwords travel over https, or inside one machine; never over a network in the clear.
+
+    A proxy on this machine looks like a browser on it, unless it says whom it speaks for.
+    """
     if is_https(request):
         return True
     host = (request.url.host or "").strip("[]")
+    passed_on = any(name in request.headers for name in _PROXY_HEADERS)
+    return not passed_on and host in _LOCAL_NAMES and _is_loopback(request.remote)
+
+
+def client_address(request: web.Request) -> str:
+    """Where the browser is: the last address in front of the proxies that we trust."""
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    address = request.remote or ""
+    while hops and _is_trusted(request, address):
+        address = hops.pop()
+    return address[:100]
+
+
+def _is_trusted(request: web.Request, address: str | None) -> bool:
+    found = _ip(address)
+    return found is not None and any(
+        found in ipaddress.ip_network(network) for network in _settings(request).trusted_proxies
+    )
+
+
+def _is_loopback(address: str | None) -> bool:
+    found = _ip(address)
+    return found is not None and found.is_loopback
+
+
+def _ip(address: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        near = ipaddress.ip_address(request.remote or "").is_loopback
+        return ipaddress.ip_address(address or "")
     except ValueError:
-        near = False
-    return near and host in _LOCAL_NAMES
+        return None
+
+
+def _settings(request: web.Request) -> Settings:
+    return request.app[SERVICES].settings
 
 
 def start_session(request: web.Request, response: web.StreamResponse, signed_in: accounts.SignedIn) -> None:
@@ -78,14 +121,15 @@ def end_session(request: web.Request, response: web.StreamResponse) -> None:
 
 def form_cookie(request: web.Request, response: web.StreamResponse) -> str:
     """For the sign-in form, where there is no session yet: a token that the form and a cookie share."""
-    value = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
-    response.set_cookie(_FORM_COOKIE, value, httponly=True, samesite="Strict", secure=is_https(request))
+    name = _form_cookie_name(request)
+    value = request.cookies.get(name) or secrets.token_urlsafe(24)
+    response.set_cookie(name, value, httponly=True, samesite="Strict", secure=is_https(request), path="/")
     return _form_token(value)
 
 
 def check_form_cookie(request: web.Request, sent: str) -> None:
     """Raises 403 unless the sign-in form came from us to this browser."""
-    cookie = request.cookies.get(_FORM_COOKIE)
+    cookie = request.cookies.get(_form_cookie_name(request))
     if not cookie or not _same(_form_token(cookie), sent):
         raise web.HTTPForbidden(text="This form is too old or was not ours; open the page again.")
 
@@ -128,6 +172,10 @@ def _same(expected: str, sent: str) -> bool:
 
 def _cookie_name(request: web.Request) -> str:
     return _SECURE_COOKIE if is_https(request) else _OPEN_COOKIE
+
+
+def _form_cookie_name(request: web.Request) -> str:
+    return _SECURE_FORM_COOKIE if is_https(request) else _OPEN_FORM_COOKIE
 
 
 def _form_token(secret: str) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,11 +28,12 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, interviews, recordings, transcripts
+from streamarchive.catalogue import accounts, changes, interviews, recordings, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.watch import watch
 from streamarchive.errors import DatabaseError
 from streamarchive.models import Change, CueId, Interview, InterviewId
+from streamarchive.search.feed import within
 
 from .keys import Visit
 from .state import State, cue_json, gap_json, load_state, state_json
@@ -42,6 +44,7 @@ _QUEUE = 200
 """Messages a page may lag behind before it is cut off and comes back by itself."""
 _LOOK_SECONDS = 20.0
 _RETRY_SECONDS = 2.0
+_CHECK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Message:
 
     def text(self, visit: Visit) -> str:
         """Its data, as this visitor reads it."""
-        data = state_json(self.state, visit.language) if self.state else self.data
+        data = state_json(self.state, visit) if self.state else self.data
         return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -98,6 +101,7 @@ class Hub:
         self._position = 0
         self._turn = asyncio.Lock()
         self._tail: asyncio.Task[None] | None = None
+        self._checked_at = time.monotonic()
 
     @asynccontextmanager
     async def open_page(self, interview_id: InterviewId, visit: Visit, seen: int | None) -> AsyncIterator[Page]:
@@ -158,6 +162,7 @@ class Hub:
                     while True:
                         await catalogue.wait(_LOOK_SECONDS)
                         await self._deliver()
+                        await self._close_expired()
             except DatabaseError as error:
                 log.warning("events pause: %s", error)
             except Exception:  # a tail that ends would leave every open page standing still, without a word
@@ -168,12 +173,34 @@ class Hub:
         async with self._turn, self._database.read() as connection:
             while batch := await changes.after(connection, self._position):
                 self._position = batch[-1].id
+                if any(change.kind == "session" for change in batch):
+                    await self._close_ended(connection)
                 by_interview: dict[InterviewId, list[Change]] = defaultdict(list)
                 for change in batch:
                     if change.interview_id is not None and change.interview_id in self._pages:
                         by_interview[change.interview_id].append(change)
                 for interview_id, its in by_interview.items():
                     await self._tell(connection, interview_id, its, list(self._pages[interview_id]))
+
+    def _staff(self) -> list[Page]:
+        return [page for pages in self._pages.values() for page in pages if page.visit.asker.user is not None]
+
+    async def _close_expired(self) -> None:
+        """Sessions also end by themselves."""
+        if self._staff() and time.monotonic() - self._checked_at > _CHECK_SECONDS:
+            self._checked_at = time.monotonic()
+            async with self._turn, self._database.read() as connection:
+                await self._close_ended(connection)
+
+    async def _close_ended(self, connection: AsyncConnection) -> None:
+        """A page whose session has ended comes back as whoever it is now."""
+        staff = self._staff()
+        if not staff:
+            return
+        roles = await accounts.standing(connection, {page.visit.asker.session_token for page in staff})
+        for page in staff:
+            if roles.get(page.visit.asker.session_token) != page.visit.asker.role:
+                page.close()
 
     async def _tell(
         self,
@@ -202,7 +229,7 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
     if any(payload.get("whole") for payload in cue_changes):
         found.append(Message(last, "whole"))
     elif cue_changes:
-        found.append(Message(last, "lines", await _lines(connection, cue_changes)))
+        found.append(Message(last, "lines", await _lines(connection, interview, cue_changes)))
     if "said" in kinds:
         said = [change.payload for change in batch if change.kind == "said"]
         found.append(Message(last, "said", dict(said[-1])))
@@ -223,10 +250,13 @@ def _just_closed(at_ms: int, batch: Sequence[Change]) -> bool:
     return any(change.kind == "media" and 0 < change.payload["duration_ms"] - at_ms < 30_000 for change in batch)
 
 
-async def _lines(connection: AsyncConnection, payloads: Sequence[dict[str, Any] | Any]) -> dict[str, Any]:
+async def _lines(
+    connection: AsyncConnection, interview: Interview, payloads: Sequence[dict[str, Any] | Any]
+) -> dict[str, Any]:
     added = {CueId(cue_id): None for payload in payloads for cue_id in payload.get("added", ())}
     removed = {CueId(cue_id): None for payload in payloads for cue_id in payload.get("removed", ())}
-    current = await transcripts.by_ids(connection, list(added))
+    known = await transcripts.by_ids(connection, list(added))
+    current = {cue_id: cue for cue_id, cue in known.items() if within(interview, cue)}
     gone = [cue_id for cue_id in (*removed, *added) if cue_id not in current]
     return {
         "added": [cue_json(cue) for cue in sorted(current.values(), key=lambda cue: (cue.start_ms, cue.id))],

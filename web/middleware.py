@@ -65,10 +65,12 @@ _COMPRESS_FROM_BYTES = 1024
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
-async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Safe headers on every response; a signal, so that streams have them too."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    if auth.is_https(request):
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     response.headers["Server"] = "StreamArchive"  # aiohttp has already put its versions there
     if _is_worth_compressing(response):
         response.headers["Vary"] = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))

@@ -23,6 +23,7 @@ from streamarchive.models import (
     Stream,
 )
 
+from .keys import Visit
 from .languages import Language
 from .views import Line, gap_line, unsure
 from .wording import html_lang
@@ -149,12 +150,19 @@ def work(state: State, language: Language) -> list[Work]:
     ]
 
 
-def problems(state: State, language: Language) -> list[str]:
-    """What went wrong and still does, each in a sentence or two."""
+def problems(state: State, visit: Visit) -> list[str]:
+    """What went wrong and still does, each in a sentence or two.
+
+    Why a stream fails is for those who are signed in: the reason names its address, which may hold a key.
+    """
+    language = visit.language
     _ = language.gettext
     found = []
     if state.stream and state.stream.last_error and state.interview.stage in (Stage.LIVE, Stage.SCHEDULED):
-        found.append(_("The stream does not come through: %(reason)s") % {"reason": state.stream.last_error})
+        if visit.asker.user is not None:
+            found.append(_("The stream does not come through: %(reason)s") % {"reason": state.stream.last_error})
+        else:
+            found.append(_("The stream does not come through at the moment. It is tried again and again."))
     for job in state.jobs:
         if job.last_error and job.state is JobState.PARKED:
             found.append(_problem(_("%(work)s has stopped: %(reason)s"), job, language))
@@ -197,7 +205,7 @@ def job_note(job: Job, language: Language) -> str:
 # --- as JSON for the page's scripts -------------------------------------------------------------------------
 
 
-def state_json(state: State, language: Language) -> dict[str, Any]:
+def state_json(state: State, visit: Visit) -> dict[str, Any]:
     """What an open page must know to follow the interview from stage to stage."""
     shown = player(state)
     return {
@@ -205,10 +213,10 @@ def state_json(state: State, language: Language) -> dict[str, Any]:
         "player": {"kind": shown.kind, "url": shown.url, "audio_only": shown.audio_only},
         "poster": f"{state.base}/poster.jpg" if AssetKind.POSTER in state.assets else None,
         "duration_ms": state.recording.duration_ms if state.recording else 0,
-        "problems": problems(state, language),
+        "problems": problems(state, visit),
         "work": [
             {"kind": w.kind, "label": w.label, "progress": round(w.progress, 3), "note": w.note}
-            for w in work(state, language)
+            for w in work(state, visit.language)
         ],
         "note": model_note(state),
     }

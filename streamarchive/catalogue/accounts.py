@@ -1,41 +1,37 @@
 """People who sign in, their sessions, and the audit log of what they did.
 
-Passwords are kept as argon2id hashes; computing one takes some 50 ms and 64 MB on purpose, so it happens in a
-thread. A session's token is 256 random bits, of which only the SHA-256 is stored: who reads the database cannot
-sign in with it. Failed sign-ins are counted by name and by address in the audit log itself.
+A session's token is 256 random bits, of which only the SHA-256 is stored: who reads the database cannot sign in
+with it. Failed sign-ins are counted by name and by address in the audit log
+itself. Whatever ends a session tells open pages, so that what they are sent ends with it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import tables
+from streamarchive.catalogue import changes, passwords, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import ConflictError, NotFoundError, SignInRefusedError, UsageError
 from streamarchive.models import Role, User
-
-if TYPE_CHECKING:
-    from argon2 import PasswordHasher
 
 IDLE = timedelta(hours=12)
 """A session that is not used for this long ends."""
 LONGEST = timedelta(days=14)
 """A session ends after this long, used or not."""
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 256
 _FAILURES_BY_NAME, _FAILURES_BY_ADDRESS = 8, 40
 _FAILURES_WITHIN = timedelta(minutes=15)
 _TOUCH_EVERY = timedelta(minutes=5)
 _FAILED = "sign-in failed"
+_NAMED_BY = 16
+"""So many hexadecimal digits of a session's hash name it to its owner."""
 
 _user, _session, _audit = tables.user, tables.session, tables.audit
 
@@ -49,25 +45,26 @@ class SignedIn:
     expires_at: datetime
 
 
-@cache
-def _hasher() -> PasswordHasher:
-    from argon2 import PasswordHasher
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A place where somebody is signed in. `id` names it and is no token."""
 
-    return PasswordHasher()
-
-
-async def hash_password(password: str) -> str:
-    """Raises `UsageError` for a password that is too short or too long."""
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise UsageError(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
-    return await asyncio.to_thread(_hasher().hash, password)
+    id: str
+    address: str
+    created_at: datetime
+    seen_at: datetime
+    current: bool
 
 
-def new_password() -> str:
-    """Sixteen characters that are easy to read aloud and impossible to guess (80 bits)."""
-    alphabet = "abcdefghjkmnpqrstvwxyz0123456789"
-    letters = "".join(secrets.choice(alphabet) for _ in range(16))
-    return "-".join(letters[i : i + 4] for i in range(0, 16, 4))
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A line of the audit log. `who` is None for what was done on the command line, or by nobody known."""
+
+    at: datetime
+    who: str | None
+    action: str
+    subject: str
+    details: Mapping[str, Any]
 
 
 async def add_user(tx: AsyncConnection, name: str, role: Role, password_hash: str) -> User:
@@ -76,7 +73,7 @@ async def add_user(tx: AsyncConnection, name: str, role: Role, password_hash: st
     if not name or role is Role.VIEWER:
         raise UsageError("a user needs a name and one of the roles editor, producer, admin")
     if (await tx.execute(select(_user.c.id).where(_user.c.name == name))).first() is not None:
-        raise ConflictError(f"there is a user {name!r} already")
+        raise ConflictError(f"there is, or was, a user {name!r}; choose another name")
     statement = insert(_user).values(name=name, role=role, password_hash=password_hash, created_at=await now(tx))
     return _as_user((await tx.execute(statement.returning(_user))).one())
 
@@ -99,6 +96,11 @@ async def change_user(
     await _change(tx, name, values)
 
 
+async def set_password(tx: AsyncConnection, user: User, password_hash: str) -> None:
+    """Somebody's own new password. Their sessions stay: see `sign_out_elsewhere`."""
+    await tx.execute(update(_user).where(_user.c.id == user.id).values(password_hash=password_hash))
+
+
 async def remove_user(tx: AsyncConnection, name: str) -> None:
     """Let nobody sign in by this name any more; what the person did stays. Raises `NotFoundError`."""
     await _change(tx, name, {"deleted_at": await now(tx)})
@@ -109,7 +111,7 @@ async def _change(tx: AsyncConnection, name: str, values: Mapping[str, Any]) -> 
     user_id = (await tx.execute(statement.returning(_user.c.id))).scalar_one_or_none()
     if user_id is None:
         raise NotFoundError(f"there is no user {name!r}; `streamarchive users list` shows who there is")
-    await tx.execute(delete(_session).where(_session.c.user_id == user_id))
+    await _end(tx, _session.c.user_id == user_id)
 
 
 async def sign_in(database: Database, name: str, password: str, address: str) -> SignedIn:
@@ -118,11 +120,13 @@ async def sign_in(database: Database, name: str, password: str, address: str) ->
         await _refuse_too_many(connection, name, address)
         statement = select(_user).where(_user.c.name == name.strip(), _user.c.deleted_at.is_(None))
         row = (await connection.execute(statement)).one_or_none()
-    if not await asyncio.to_thread(_verify, row.password_hash if row else None, password):
+    if not await passwords.verify(row.password_hash if row else None, password):
         async with database.write() as tx:
             await audit(tx, None, _FAILED, name[:200], {"address": address})
         raise SignInRefusedError("the name or the password is wrong")
     assert row is not None  # noqa: S101 - an unknown name never verifies
+    async with database.read() as connection:  # guesses that ran beside this one count, too
+        await _refuse_too_many(connection, name, address)
     token = secrets.token_urlsafe(32)
     async with database.write() as tx:
         moment = await now(tx)
@@ -131,6 +135,7 @@ async def sign_in(database: Database, name: str, password: str, address: str) ->
             insert(_session).values(
                 token_hash=_digest(token),
                 user_id=row.id,
+                address=address,
                 created_at=moment,
                 seen_at=moment,
                 expires_at=moment + LONGEST,
@@ -154,22 +159,6 @@ async def _refuse_too_many(connection: AsyncConnection, name: str, address: str)
     if by_name >= _FAILURES_BY_NAME or by_address >= _FAILURES_BY_ADDRESS:
         minutes = int(_FAILURES_WITHIN.total_seconds() // 60)
         raise SignInRefusedError(f"too many attempts failed; try again in {minutes} minutes")
-
-
-def _verify(password_hash: str | None, password: str) -> bool:
-    """In constant time whether or not the name exists."""
-    from argon2.exceptions import Argon2Error, InvalidHashError
-
-    try:
-        _hasher().verify(password_hash or _nobody(), password[:LONGEST_PASSWORD])
-    except (Argon2Error, InvalidHashError):
-        return False
-    return password_hash is not None
-
-
-@cache
-def _nobody() -> str:
-    return _hasher().hash(secrets.token_urlsafe(16))
 
 
 async def user_of(database: Database, token: str) -> User | None:
@@ -197,9 +186,79 @@ async def user_of(database: Database, token: str) -> User | None:
     return _as_user(row)
 
 
+async def check_password(database: Database, user: User, password: str) -> None:
+    """Raises `SignInRefusedError` unless it is this person's; wrong ones count as failed sign-ins."""
+    async with database.read() as connection:
+        await _refuse_too_many(connection, user.name, "")
+        kept = (await connection.execute(select(_user.c.password_hash).where(_user.c.id == user.id))).scalar_one()
+    if not await passwords.verify(kept, password):
+        async with database.write() as tx:
+            await audit(tx, None, _FAILED, user.name, {"address": ""})
+        raise SignInRefusedError("the password is wrong")
+
+
 async def sign_out(tx: AsyncConnection, token: str) -> None:
     """End this session."""
-    await tx.execute(delete(_session).where(_session.c.token_hash == _digest(token)))
+    await _end(tx, _session.c.token_hash == _digest(token))
+
+
+async def sign_out_elsewhere(tx: AsyncConnection, user_id: int, token: str = "", *, session_id: str = "") -> int:
+    """End the person's other sessions, or the one of them that is named; how many that were."""
+    found = (await tx.execute(select(_session.c.token_hash).where(_session.c.user_id == user_id))).all()
+    wanted = [
+        row.token_hash
+        for row in found
+        if bytes(row.token_hash) != _digest(token) and _named(row.token_hash).startswith(session_id)
+    ]
+    await _end(tx, _session.c.token_hash.in_(wanted))
+    return len(wanted)
+
+
+async def sign_out_everywhere(tx: AsyncConnection, name: str) -> None:
+    """End all sessions of this person. Raises `NotFoundError`."""
+    user_id = (await tx.execute(select(_user.c.id).where(_user.c.name == name))).scalar_one_or_none()
+    if user_id is None:
+        raise NotFoundError(f"there is no user {name!r}; `streamarchive users list` shows who there is")
+    await _end(tx, _session.c.user_id == user_id)
+
+
+async def _end(tx: AsyncConnection, which: ColumnElement[bool]) -> None:
+    await tx.execute(delete(_session).where(which))
+    await changes.publish(tx, "session", None)
+
+
+async def sessions(connection: AsyncConnection, user_id: int, token: str) -> list[Session]:
+    """Where the person is signed in, the last used first."""
+    moment = await now(connection)
+    statement = select(_session).where(
+        _session.c.user_id == user_id, _session.c.expires_at > moment, _session.c.seen_at > moment - IDLE
+    )
+    return [
+        Session(
+            _named(row.token_hash),
+            row.address,
+            row.created_at,
+            row.seen_at,
+            bytes(row.token_hash) == _digest(token),
+        )
+        for row in await connection.execute(statement.order_by(_session.c.seen_at.desc()))
+    ]
+
+
+async def standing(connection: AsyncConnection, tokens: Collection[str]) -> dict[str, Role]:
+    """The roles of those of these tokens whose sessions have not ended."""
+    moment, by_digest = await now(connection), {_digest(token): token for token in tokens}
+    statement = (
+        select(_session.c.token_hash, _user.c.role)
+        .join(_user, _session.c.user_id == _user.c.id)
+        .where(
+            _session.c.token_hash.in_(list(by_digest)),
+            _session.c.expires_at > moment,
+            _session.c.seen_at > moment - IDLE,
+            _user.c.deleted_at.is_(None),
+        )
+    )
+    return {by_digest[bytes(row.token_hash)]: Role(row.role) for row in await connection.execute(statement)}
 
 
 async def audit(
@@ -213,10 +272,25 @@ async def audit(
     )
 
 
+async def deeds(connection: AsyncConnection, limit: int = 100) -> list[Deed]:
+    """The newest lines of the audit log, newest first."""
+    statement = (
+        select(_audit, _user.c.name).outerjoin(_user, _user.c.id == _audit.c.user_id).order_by(_audit.c.id.desc())
+    )
+    return [
+        Deed(row.at, row.name, row.action, row.subject, row.details)
+        for row in await connection.execute(statement.limit(limit))
+    ]
+
+
 async def count(connection: AsyncConnection) -> int:
     """How many people may sign in."""
     statement = select(func.count()).select_from(_user).where(_user.c.deleted_at.is_(None))
     return int((await connection.execute(statement)).scalar_one())
+
+
+def _named(token_hash: bytes) -> str:
+    return bytes(token_hash).hex()[:_NAMED_BY]
 
 
 def _digest(token: str) -> bytes:

@@ -120,6 +120,7 @@ async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None,
     if in_ms is not None and out_ms is not None and out_ms <= in_ms:
         raise UsageError("the out point has to come after the in point")
     await _update(tx, interview_id, in_ms=in_ms, out_ms=out_ms)
+    await changes.publish(tx, "cues", interview_id, {"whole": True})
     recording_id = (await get(tx, interview_id)).recording_id
     if recording_id is not None:
         await outbox.put_recording(tx, recording_id)
@@ -142,6 +143,7 @@ async def attach(tx: AsyncConnection, interview_id: InterviewId, recording_id: R
     if before is not None and before != recording_id:
         await outbox.put_recording(tx, before)
         await outbox.put_left(tx, interview_id, before)
+        await changes.publish(tx, "cues", interview_id, {"whole": True})
 
 
 async def set_visibility(tx: AsyncConnection, interview_id: InterviewId, visibility: Visibility) -> None:

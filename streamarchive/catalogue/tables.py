@@ -148,6 +148,7 @@ session = Table(
     metadata,
     Column("token_hash", LargeBinary(32), primary_key=True),
     _ref("user", index=True),
+    Column("address", _Storable, nullable=False, comment="where it was begun from"),
     _when("created_at"),
     _when("seen_at"),
     _when("expires_at"),

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, tables
@@ -116,6 +116,13 @@ async def of_interview(connection: AsyncConnection, interview_id: InterviewId) -
     """The uploads of an interview, newest first."""
     rows = await connection.execute(select(_t).where(_t.c.interview_id == interview_id).order_by(_t.c.id.desc()))
     return [_upload(row) for row in rows]
+
+
+async def refused(connection: AsyncConnection, interview_ids: Collection[InterviewId]) -> set[InterviewId]:
+    """Those of these interviews whose newest upload was refused."""
+    newest = select(func.max(_t.c.id)).where(_t.c.interview_id.in_(interview_ids)).group_by(_t.c.interview_id)
+    statement = select(_t.c.interview_id).where(_t.c.id.in_(newest), _t.c.state == UploadState.REFUSED)
+    return {InterviewId(row.interview_id) for row in await connection.execute(statement)}
 
 
 async def wanted(connection: AsyncConnection, ids: Collection[UploadId]) -> set[UploadId]:

@@ -128,6 +128,9 @@ def _add_search(add: _Add) -> None:
 
 def _add_maintenance(add: _Add) -> None:
     add("migrate", "maintenance:migrate", "bring the catalogue to this version's schema")
+    audit = add("audit", "people:audit", "who changed what, newest last")
+    audit.add_argument("--limit", type=int, default=100, help="lines at most")
+    audit.add_argument("--json", action="store_true", help="print for programs, a line each")
     doctor = add("doctor", "maintenance:doctor", "what is missing here and how to mend it")
     doctor.add_argument("--json", action="store_true", help="print for programs")
 
@@ -140,12 +143,13 @@ def _add_users(add: _Add, common: _Parser) -> None:
         ("list", "everybody who may sign in"),
         ("add", "let somebody sign in"),
         ("change", "give a new password or role; the person's sessions end"),
+        ("sign-out", "end all sessions of somebody"),
         ("remove", "let nobody sign in by this name any more"),
     ):
         action = actions.add_parser(
             name, parents=[common], help=description, description=description.capitalize()
         )
-        action.set_defaults(command=_lazy(f"people:{'show' if name == 'list' else name}"))
+        action.set_defaults(command=_lazy(f"people:{'show' if name == 'list' else name.replace('-', '_')}"))
         if name != "list":
             action.add_argument("name", metavar="NAME")
         if name in ("add", "change"):

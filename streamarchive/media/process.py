@@ -23,6 +23,21 @@ HEAD_LINES = 200
 """What ffmpeg says of its input stands at the beginning; a damaged file has thousands of lines behind it."""
 TAIL_LINES = 40
 _LINE_LIMIT = 1 << 20
+_NOISE = (
+    "Last message repeated",
+    "Exiting normally",
+    "Conversion failed",
+    "Error opening output",
+    "Input #",
+    "Output ",
+    "Stream ",
+    "Metadata:",
+    "Duration:",
+    "encoder ",
+    "video:",
+    "size=",
+)
+"""How lines begin that explain nothing."""
 
 
 @cache
@@ -125,9 +140,8 @@ class FfmpegProcess:
     @property
     def complaint(self) -> str:
         """The last message that means something, for an error; empty if there was none."""
-        noise = ("Last message repeated", "Exiting normally", "Conversion failed")
-        lines = [line for line in self.stderr_tail if line and not line.strip().startswith(noise)]
-        return lines[-1].strip() if lines else ""
+        lines = [line.strip() for line in self.stderr_tail]
+        return next((line for line in reversed(lines) if line and not line.startswith(_NOISE)), "")
 
     async def lines(self) -> AsyncIterator[str]:
         """Lines of stdout until it ends."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import expect
 
-from streamarchive.catalogue import accounts, corrections, transcripts
+from streamarchive.catalogue import accounts, corrections, passwords, transcripts
 from streamarchive.models import Role, RunStage
 from tests.site import TALK, draft
 from tests.waiting import until_async
@@ -19,7 +19,7 @@ AREA = "li.line textarea"
 
 @pytest.fixture
 async def interview_id(site):
-    password_hash = await accounts.hash_password(PASSWORD)
+    password_hash = await passwords.hash_password(PASSWORD)
     async with site.services.database.write() as tx:
         for name in ("eva", "adam"):
             await accounts.add_user(tx, name, Role.EDITOR, password_hash)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from streamarchive.catalogue import accounts, tables
+from streamarchive.catalogue import accounts, passwords, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import ConflictError, NotFoundError, SignInRefusedError, UsageError
 from streamarchive.models import Role, User
@@ -17,7 +17,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture
 async def editor(database: Database) -> User:
-    password_hash = await accounts.hash_password(PASSWORD)
+    password_hash = await passwords.hash_password(PASSWORD)
     async with database.write() as tx:
         return await accounts.add_user(tx, "eva", Role.EDITOR, password_hash)
 
@@ -84,7 +84,7 @@ async def test_a_change_of_the_account_ends_its_sessions(database: Database, edi
         elif what == "role":
             await accounts.change_user(tx, "eva", role=Role.ADMIN)
         else:
-            await accounts.change_user(tx, "eva", password_hash=await accounts.hash_password("another one"))
+            await accounts.change_user(tx, "eva", password_hash=await passwords.hash_password("another one"))
     assert await accounts.user_of(database, token) is None
 
 
@@ -98,4 +98,4 @@ async def test_names_are_unique_and_passwords_of_a_sensible_length(database: Dat
             await accounts.remove_user(tx, "nobody")
     for password in ("short", "x" * 257):
         with pytest.raises(UsageError):
-            await accounts.hash_password(password)
+            await passwords.hash_password(password)

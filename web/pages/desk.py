@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive import ingest, text
-from streamarchive.catalogue import interviews
+from streamarchive import ingest, jobs, text
+from streamarchive.catalogue import interviews, uploads
 from streamarchive.catalogue.database import now
 from streamarchive.errors import UsageError
-from streamarchive.models import Interview, Role, Stage, Visibility
+from streamarchive.models import Interview, InterviewId, Role, Stage, Visibility
 
 from .. import auth
 from ..desk import details
@@ -38,6 +38,8 @@ class Row:
     held_at: datetime
     stage: Stage
     visibility: Visibility
+    trouble: bool
+    """Something has stopped and waits for a person."""
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -49,11 +51,10 @@ async def show(request: web.Request) -> web.StreamResponse:
     offset = _offset(request)
     async with request.app[SERVICES].database.read() as connection:
         found = [interview for interview in await _all(connection, wanted) if _meets(interview, wanted, typed)]
-        recent = sum(interview.stage is Stage.LIVE for interview in found)
+        shown = found[offset : offset + PAGE]
+        troubled = await _troubled(connection, shown)
     context = {
-        "rows": [_row(interview, language) for interview in found[offset : offset + PAGE]],
-        "total": len(found),
-        "on_air": recent,
+        "rows": [_row(interview, language, troubled) for interview in shown],
         "wanted": wanted,
         "typed": typed,
         "filters": _filters(language, typed),
@@ -88,7 +89,14 @@ def _meets(interview: Interview, wanted: str, typed: str) -> bool:
     return all(text.spans(known, [word]) or word.casefold() in known.casefold() for word in typed.split())
 
 
-def _row(interview: Interview, language: Language) -> Row:
+async def _troubled(connection: AsyncConnection, shown: Sequence[Interview]) -> set[InterviewId]:
+    """Those of them with a job that has stopped, or whose last upload was refused."""
+    stopped = await jobs.parked(connection, [i.recording_id for i in shown if i.recording_id is not None])
+    refused = await uploads.refused(connection, [interview.id for interview in shown])
+    return {interview.id for interview in shown if interview.recording_id in stopped} | refused
+
+
+def _row(interview: Interview, language: Language, troubled: Collection[InterviewId]) -> Row:
     return Row(
         id=interview.id,
         title=title_of(interview, language.code),
@@ -96,6 +104,7 @@ def _row(interview: Interview, language: Language) -> Row:
         held_at=interview.held_at,
         stage=interview.stage,
         visibility=interview.visibility,
+        trouble=interview.id in troubled,
     )
 
 

@@ -57,7 +57,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "here_line": next((line for line in shown if line.here), None),
         "caption_lang": html_lang(captions.main_language(cues) or "und"),
         "downloads": _downloads(state, shown, visit.language),
-        "problems": states.problems(state, visit.language),
+        "problems": states.problems(state, visit),
         "work": states.work(state, visit.language),
         "model_note": states.model_note(state),
         "editor": editor,
@@ -132,7 +132,7 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
     values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap) for gap in gaps]
     answer = {
         "change_id": state.change_id,
-        "state": states.state_json(state, visit.language),
+        "state": states.state_json(state, visit),
         "lines": sorted(values, key=lambda line: (line["start_ms"], not line.get("gap"))),
     }
     return web.Response(

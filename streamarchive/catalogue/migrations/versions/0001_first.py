@@ -197,6 +197,7 @@ def upgrade() -> None:
         "session",
         sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("user_id", _BIG, nullable=False),
+        sa.Column("address", sa.Text(), nullable=False, comment="where it was begun from"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
