@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import importlib.util
 import json
 import logging
 import socket
@@ -37,6 +38,10 @@ _LOOK_SECONDS = 0.5
 
 async def demo(settings: Settings, options: argparse.Namespace) -> None:
     """Until Ctrl-C or SIGTERM."""
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise StreamArchiveError(
+            "the demo's voices are not installed; add them: pip install 'streamarchive[demo]'"
+        )
     folder = settings.data_dir if "data_dir" in settings.model_fields_set else FOLDER
     with _held(folder):
         port = _broadcaster_port(folder)

