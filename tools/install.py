@@ -70,6 +70,9 @@ def install_python_packages(*, tools: bool) -> None:
     wanted = fingerprint()
     if wanted in (read(stamp), read(with_tools)):
         return
+    if find_spec("ensurepip") is None and not can_use_apt():
+        say(f"Python cannot make environments here. As root: apt-get install {venv_package()}")
+        raise SystemExit(1)
     cpu = not have_torch() and wants_cpu_build()
     announce(cpu=cpu)
     make_environment()
@@ -99,12 +102,13 @@ def make_environment() -> None:
     if str(VENV) in read(VENV / "bin" / "pip") and succeeds([str(PYTHON), "-m", "pip", "--version"]):
         return  # its programs name their place, so one that was moved with the checkout is made anew
     if find_spec("ensurepip") is None:
-        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-        if not can_use_apt():
-            say(f"Python cannot make environments here. As root: apt-get install {package}")
-            raise SystemExit(1)
-        apt_install([package])
+        apt_install([venv_package()])
     run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+
+
+def venv_package() -> str:
+    """Debian's package with which this Python makes environments."""
+    return f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
 
 
 def fingerprint() -> str:
