@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from streamarchive.errors import DatabaseError, DatabaseUnavailableError, UsageE
 from streamarchive.settings import redact
 
 _BUSY_SECONDS = 30
+_PATIENCE_SECONDS = 0.5
 _SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]")
 _LAST_STEPS = "streamarchive.last_steps"
 
@@ -45,9 +47,9 @@ class Database:
         self.path = Path(parsed.database or "") if self.is_sqlite else None
         self._writing: set[asyncio.Task[Any] | None] = set()
         if self.is_sqlite:
-            self._reader = _sqlite_engine(parsed, "BEGIN", pool_size=4)
+            self._reader = _sqlite_engine(parsed, writes=False)
             # One connection: writers of this process queue here, not in SQLite's busy handler.
-            self._writer = _sqlite_engine(parsed, "BEGIN IMMEDIATE", pool_size=1)
+            self._writer = _sqlite_engine(parsed, writes=True)
         else:
             self._writer = _engine(parsed.set(drivername="postgresql+psycopg"), pool_size=5, pool_pre_ping=True)
             self._reader = self._writer.execution_options(
@@ -140,15 +142,15 @@ def _as_json(value: object) -> str:
     return written
 
 
-def _sqlite_engine(url: URL, begin: str, pool_size: int) -> AsyncEngine:
+def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
     engine = _engine(
         url.set(drivername="sqlite+aiosqlite"),
-        pool_size=pool_size,
+        pool_size=1 if writes else 4,
         max_overflow=0,
-        connect_args={"timeout": _BUSY_SECONDS},
+        connect_args={"timeout": _PATIENCE_SECONDS if writes else _BUSY_SECONDS},
     )
     pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"]
-    if begin == "BEGIN":
+    if not writes:
         pragmas.append("query_only=ON")
 
     def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
@@ -159,9 +161,23 @@ def _sqlite_engine(url: URL, begin: str, pool_size: int) -> AsyncEngine:
         cursor.close()
 
     events.listen(engine.sync_engine, "connect", on_connect)
-    events.listen(engine.sync_engine, "begin", partial(_begin, begin))
+    events.listen(engine.sync_engine, "begin", _begin_writing if writes else _begin_reading)
     return engine
 
 
-def _begin(statement: str, connection: Any) -> None:  # noqa: ANN401 - a sync Connection
-    connection.exec_driver_sql(statement)
+def _begin_reading(connection: Any) -> None:  # noqa: ANN401 - a sync Connection
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: Any) -> None:  # noqa: ANN401 - a sync Connection
+    """Wait for other processes in short turns: in the middle of one, nobody can be cancelled."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+        else:
+            return

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, tables
+from streamarchive.catalogue import database as database_module
 from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from tests import factories, services
@@ -141,6 +144,43 @@ async def test_cancelling_at_any_moment_leaves_all_or_nothing(database: Database
         assert pair in ([True, True], [False, False])
         assert number not in acknowledged or pair[0]
     assert found[-1] == "still works"
+
+
+async def test_whoever_is_cancelled_while_another_process_writes_leaves_no_lock(sqlite_catalogue: str) -> None:
+    """SQLite goes on waiting in its thread; what it gets then, it must not keep."""
+    database = Database(sqlite_catalogue)
+    path = sqlite_catalogue.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(factories.interview(database))
+        await asyncio.wait([waiting], timeout=0.3)
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting], timeout=10)
+        assert waiting.cancelled()
+        other.execute("COMMIT")
+    async with asyncio.timeout(10):
+        await factories.interview(database)
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert other.execute("SELECT count(*) FROM interview").fetchone() == (1,)
+    await database.close()
+
+
+async def test_a_writer_that_never_gets_its_turn_is_told_to_try_again(
+    sqlite_catalogue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_BUSY_SECONDS", 0.1)
+    database = Database(sqlite_catalogue)
+    with closing(sqlite3.connect(database.path or "", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnavailableError, match="locked"):
+            await factories.interview(database)
+        async with database.read() as connection:  # readers do not mind
+            assert await changes.newest_id(connection) == 0
+        other.execute("COMMIT")
+    await factories.interview(database)
+    await database.close()
 
 
 async def test_cancelled_readers_give_their_connections_back(database: Database) -> None:
