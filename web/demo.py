@@ -31,15 +31,16 @@ class Strip:
     figures: Figures
 
     def measured(self, language: Language) -> str:
-        """The figures in a sentence."""
+        """The figures in a sentence: medians."""
         _ = language.gettext
-        if self.figures.caption_s is None:
-            return _("Measuring how late captions and search are …")
         if self.figures.searchable_s is None:
-            return _("Measured: caption %(caption)s s after the last sample.") % {
-                "caption": self.figures.caption_s
-            }
-        return _("Measured: caption %(caption)s s, searchable %(searchable)s s after the last sample.") % {
+            return _("Measuring how late captions and search are …")
+        sentence = _(
+            "Measured over %(count)s sentences: caption %(caption)s s, searchable %(searchable)s s"
+            " after the last sample."
+        )
+        return sentence % {
+            "count": self.figures.sentences,
             "caption": self.figures.caption_s,
             "searchable": self.figures.searchable_s,
         }

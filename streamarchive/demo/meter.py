@@ -36,14 +36,7 @@ _UNIT = re.compile(r"[\u4e00-\u9fff]|[a-z']+")
 async def measure(site: str, broadcaster: BroadcasterClient) -> None:
     """Measure each broadcast as it is on air, until cancelled. `site` has no trailing slash."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
-        meter = Meter(site, broadcaster, session)
-        while True:
-            with contextlib.suppress(BroadcasterAwayError, aiohttp.ClientError, TimeoutError):
-                on_air = (await broadcaster.status()).on_air
-                interview_id = await _listed(site, session, on_air)
-                if interview_id:
-                    await _while_on_air(broadcaster, on_air, meter.follow(interview_id))
-            await asyncio.sleep(_RETRY_S)
+        await Meter(site, broadcaster, session).run()
 
 
 async def _listed(site: str, session: aiohttp.ClientSession, on_air: OnAir) -> str | None:
@@ -81,15 +74,31 @@ class _Caption:
 class Meter:
     """Measures while `run` runs, and publishes the medians at the broadcaster."""
 
-    def __init__(self, site: str, broadcaster: BroadcasterClient, session: aiohttp.ClientSession) -> None:
-        """`site` is the address of the site, without a trailing slash."""
+    def __init__(
+        self,
+        site: str,
+        broadcaster: BroadcasterClient,
+        session: aiohttp.ClientSession,
+        last: int | None = LAST,
+    ) -> None:
+        """`site` is the address of the site, without a trailing slash; medians are over the `last` values."""
         self._site = site
         self._broadcaster = broadcaster
         self._session = session
-        self._captioned: deque[float] = deque(maxlen=LAST)
-        self._searchable: deque[float] = deque(maxlen=LAST)
+        self.captioned: deque[float] = deque(maxlen=last)
+        self.searchable: deque[float] = deque(maxlen=last)
         self._measured: set[tuple[str, int]] = set()
         self._searches: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Measure each broadcast as it is on air, until cancelled."""
+        while True:
+            with contextlib.suppress(BroadcasterAwayError, aiohttp.ClientError, TimeoutError):
+                on_air = (await self._broadcaster.status()).on_air
+                interview_id = await _listed(self._site, self._session, on_air)
+                if interview_id:
+                    await _while_on_air(self._broadcaster, on_air, self.follow(interview_id))
+            await asyncio.sleep(_RETRY_S)
 
     async def follow(self, interview_id: str) -> None:
         """Measure this interview until its event stream ends."""
@@ -104,9 +113,9 @@ class Meter:
     def figures(self) -> Figures:
         """The medians so far."""
         return Figures(
-            caption_s=_median(self._captioned),
-            searchable_s=_median(self._searchable),
-            sentences=len(self._captioned),
+            caption_s=_median(self.captioned),
+            searchable_s=_median(self.searchable),
+            sentences=len(self.captioned),
         )
 
     async def _meet(self, interview_id: str, caption: _Caption) -> None:
@@ -118,7 +127,7 @@ class Meter:
             if key in self._measured or not 0 <= late_s < _LONGEST_WAIT_S or not _ends_with(caption, spoken):
                 continue
             self._measured.add(key)
-            self._captioned.append(late_s)
+            self.captioned.append(late_s)
             search = asyncio.create_task(self._search(interview_id, caption, spoken))
             self._searches.add(search)
             search.add_done_callback(self._searches.discard)
@@ -133,7 +142,7 @@ class Meter:
                 async with self._session.get(f"{self._site}/api/search", params=query) as response:
                     hits = (await response.json())["hits"] if response.ok else []
                 if any(_is_hit(hit, interview_id, caption) for hit in hits):
-                    self._searchable.append(late_s)
+                    self.searchable.append(late_s)
                     await self._broadcaster.publish(self.figures())
                     return
             await asyncio.sleep(_SEARCH_EVERY_S)
