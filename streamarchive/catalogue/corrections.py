@@ -97,10 +97,10 @@ async def split(
 ) -> Correction:
     """Cut the line before its character number `offset` (in code points); the first half keeps the id."""
     cue = await _expected(tx, cue_id, revision)
-    first, second = operations.split(cues.draft(cue), offset)
-    one = await cues.change(tx, cue, first, human=True, read=cue.read)
-    [two] = await cues.add(tx, cue.transcript_id, [second], human=True, read=cue.read)
-    return await _done(tx, RevisionKind.SPLIT, user_id, [cue], [one, two])
+    halves = operations.split(cues.draft(cue), offset)
+    one = await cues.change(tx, cue, halves.first, human=True, read=cue.read)
+    [two] = await cues.add(tx, cue.transcript_id, [halves.second], human=True, read=cue.read)
+    return await _done(tx, RevisionKind.SPLIT, user_id, [cue], [one, two], halves.struck)
 
 
 async def merge(

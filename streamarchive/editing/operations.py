@@ -41,6 +41,15 @@ class Edited:
     lifted: tuple[Word, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Both sides of a cut, and the word that it went through: its parts stand in its place."""
+
+    first: CueDraft
+    second: CueDraft
+    struck: tuple[Word, ...] = ()
+
+
 def clean(text: str) -> str:
     """What is kept of typed text: one row, no control characters. Raises `EditError` when it is too long."""
     text = " ".join(text.split())
@@ -80,32 +89,28 @@ def insert(start_ms: int, end_ms: int, text: str, lang: str, speaker: str | None
     return edit(CueDraft(start_ms, end_ms, "", lang, (), speaker), text).line
 
 
-def split(line: CueDraft, offset: int) -> tuple[CueDraft, CueDraft]:
+def split(line: CueDraft, offset: int) -> Halves:
     """Cut the line in two before the character at `offset`. Raises `EditError` where a side would be empty."""
     if not line.text[: max(offset, 0)].strip() or not line.text[max(offset, 0) :].strip():
         raise EditError("a line cannot be split at its beginning or end; put the caret between two words")
-    first: list[Unit] = []
-    second: list[Unit] = []
+    first: list[Word] = []
+    second: list[Word] = []
+    struck: list[Word] = []
     at = 0
     for unit in units(line):
-        cut = offset - at
+        left, right = _cut(unit, min(max(offset - at, 0), len(unit.surface)))
         at += len(unit.surface)
-        if cut >= len(unit.surface):
-            first.append(unit)
-        elif cut <= 0:
-            second.append(unit)
-        else:
-            left, right = _cut(unit, cut)
-            first += left
-            second += right
-    words = [unit.word for unit in first], [unit.word for unit in second]
-    end = max(words[0][-1].end_ms if words[0] else line.start_ms, line.start_ms)
-    start = max(words[1][0].start_ms if words[1] else line.end_ms, end)
-    return (
-        replace(line, end_ms=end, text=line.text[:offset].strip(), words=tuple(words[0])),
-        replace(line, start_ms=start, end_ms=max(line.end_ms, start), text=line.text[offset:].strip(),
-                words=tuple(words[1])),
-    )  # fmt: skip
+        first += [part.word for part in left]
+        second += [part.word for part in right]
+        struck += [unit.word] if left and right else []
+    end = max(first[-1].end_ms if first else line.start_ms, line.start_ms)
+    start = max(second[0].start_ms if second else line.end_ms, end)
+    before, after = line.text[:offset].strip(), line.text[offset:].strip()
+    return Halves(
+        replace(line, end_ms=end, text=before, words=tuple(first)),
+        replace(line, start_ms=start, end_ms=max(line.end_ms, start), text=after, words=tuple(second)),
+        tuple(struck),
+    )
 
 
 def merge(first: CueDraft, second: CueDraft) -> CueDraft:
@@ -169,6 +174,8 @@ def _check_times(start_ms: int, end_ms: int) -> None:
 def _cut(unit: Unit, offset: int) -> tuple[list[Unit], list[Unit]]:
     """Both sides of a place inside a unit; a word that is changed by it is a person's now."""
     left, right = unit.surface[:offset], unit.surface[offset:]
+    if not left or not right:
+        return ([unit], []) if left else ([], [unit])
     folded = tuple(t.text for t in tokens(left)), tuple(t.text for t in tokens(right))
     if not folded[0] and not left.strip():
         return [], [unit]

@@ -68,8 +68,9 @@ def test_words_in_another_script_than_the_text_keep_their_times() -> None:
 
 
 def test_a_split_inside_a_word_shares_its_time() -> None:
-    first, second = split(line(0, "自动驾驶"), 1)
-    assert (marks(first), marks(second)) == ([("自", 0, 75, "Le")], [("动驾驶", 75, 300, "Le")])
+    halves = split(line(0, "自动驾驶"), 1)
+    assert [word.text for word in halves.struck] == ["自动驾驶"]
+    assert (marks(halves.first), marks(halves.second)) == ([("自", 0, 75, "Le")], [("动驾驶", 75, 300, "Le")])
 
 
 @pytest.mark.parametrize("offset", [-1, 0, 2, 3, 99])

@@ -118,7 +118,8 @@ def test_split_and_merge_lose_no_character_and_no_time(run: list[CueDraft], data
     if not places:
         return
     offset = data.draw(st.sampled_from(places))
-    first, second = split(line, offset)
+    halves = split(line, offset)
+    first, second = halves.first, halves.second
     assert bare(first.text) + bare(second.text) == bare(line.text)
     assert in_order(first)
     assert in_order(second)

@@ -115,7 +115,8 @@ class Transcript:
 
     def split(self, at: int, offset: int) -> None:
         halves = split(self.lines[at].draft, offset)
-        self.lines[at : at + 1] = [Line(half, human=True) for half in halves]
+        self.lines[at : at + 1] = [Line(half, human=True) for half in (halves.first, halves.second)]
+        self.struck += halves.struck
         self._sort()
 
     def merge(self, at: int) -> None:
