@@ -35,7 +35,7 @@ class Listener:
         self._held.append(piece)
         self.length += len(piece)
         spans = self._tracker.feed(await self._voice.feed(piece))
-        return list(self._planner.feed(spans, self._known))
+        return list(self._planner.feed(spans, self._tracker.earliest_needed))
 
     def complete(self) -> list[Span]:
         """The window that is open, without what may still follow; none if there is no finished speech."""
@@ -69,11 +69,6 @@ class Listener:
     def quiet_until(self) -> int | None:
         """The frame up to which nothing is left to do; None while a window is open."""
         return self._tracker.earliest_needed if self._planner.open_since is None else None
-
-    @property
-    def _known(self) -> int:
-        open_since = self._tracker.open_since
-        return self._tracker.frames if open_since is None else open_since
 
     @property
     def _needed(self) -> int:

@@ -161,7 +161,7 @@ class WindowPlanner:
     _open: Span | None = None
 
     def feed(self, spans: Iterable[Span], known: int) -> Iterator[Span]:
-        """Take further spans; all speech that begins before frame `known` has been fed. Finished windows."""
+        """Take further spans; no later one begins before frame `known`, its padding included. Finished windows."""
         for span in spans:
             if self._open is None:
                 self._open = span
