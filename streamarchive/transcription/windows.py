@@ -92,11 +92,6 @@ class SpeechTracker:
         return self._cut_at(self.frames)
 
     @property
-    def open_since(self) -> int | None:
-        """Where the span begins that has no end yet, padding included; None in silence."""
-        return None if self._start is None else self._padded_start(self._start)
-
-    @property
     def earliest_needed(self) -> int:
         """No later span begins before this frame: audio before it can go."""
         if self._start is not None:
@@ -161,7 +156,7 @@ class WindowPlanner:
     _open: Span | None = None
 
     def feed(self, spans: Iterable[Span], known: int) -> Iterator[Span]:
-        """Take further spans; no later one begins before frame `known`, its padding included. Finished windows."""
+        """Take further spans; no later one begins before frame `known`. Finished windows."""
         for span in spans:
             if self._open is None:
                 self._open = span
