@@ -24,6 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+PIP_INSTALL = [str(PYTHON), "-m", "pip", "install"]
+if not sys.stdout.isatty():
+    PIP_INSTALL.append("--quiet")  # who sits at a terminal sees how far the downloads are
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 6
@@ -120,7 +123,7 @@ def fingerprint() -> str:
 
 def pip(*arguments: str) -> None:
     """Install with the environment's pip, in the pinned versions."""
-    run([str(PYTHON), "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS), *arguments])
+    run([*PIP_INSTALL, "--constraint", str(CONSTRAINTS), *arguments])
 
 
 # --- PyTorch --------------------------------------------------------------------------------------------
@@ -156,8 +159,7 @@ def torch_version() -> str:
 
 def install_cpu_torch() -> bool:
     """Only PyTorch itself comes from its index; what it depends on comes with everything else."""
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--no-deps", "--index-url", CPU_INDEX]
-    command.append(f"torch=={torch_version()}")
+    command = [*PIP_INSTALL, "--no-deps", "--index-url", CPU_INDEX, f"torch=={torch_version()}"]
     say("+ " + " ".join(shown(command)))
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
