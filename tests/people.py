@@ -91,7 +91,7 @@ async def signed_in(site: Site, role: Role, name: str = "") -> AsyncIterator[Cli
 async def sign_in(client: Client, name: str, password: str = PASSWORD) -> Client:
     """The same browser, signed in."""
     form = await client.get("/sign-in")
-    token = form_token(form.text)
+    token = form_token(form.text.partition('action="/sign-in"')[2])
     fields = {"csrf": token, "name": name, "password": password, "next": "/"}
     answer = await client.ask("POST", "/sign-in", data=fields)
     assert answer.status == 303, answer.notices

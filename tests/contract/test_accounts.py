@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
 
-from streamarchive.catalogue import accounts, passwords, tables
+from streamarchive.catalogue import accounts, changes, passwords, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import ConflictError, NotFoundError, SignInRefusedError, UsageError
 from streamarchive.models import Role, User
@@ -99,3 +100,74 @@ async def test_names_are_unique_and_passwords_of_a_sensible_length(database: Dat
     for password in ("short", "x" * 257):
         with pytest.raises(UsageError):
             await passwords.hash_password(password)
+
+
+async def test_guesses_that_run_beside_each_other_count_too(database: Database, editor: User):
+    """A burst of guesses with the right one last: too many have failed by the time it is looked at."""
+    guesses = [f"guess number {n}" for n in range(15)] + [PASSWORD]
+    attempts = [accounts.sign_in(database, "eva", guess, "192.0.2.1") for guess in guesses]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    assert all(isinstance(outcome, SignInRefusedError) for outcome in outcomes)
+
+
+async def test_so_many_sign_ins_wait_and_no_more(database: Database, editor: User):
+    attempts = [accounts.sign_in(database, f"name {n}", "guess guess", f"192.0.2.{n}") for n in range(60)]
+    outcomes = [str(outcome) for outcome in await asyncio.gather(*attempts, return_exceptions=True)]
+    refused = [outcome for outcome in outcomes if "at this moment" in outcome]
+    assert 0 < len(refused) < 60
+    assert all("at this moment" in outcome or "wrong" in outcome for outcome in outcomes)
+
+
+async def test_a_person_sees_where_they_are_signed_in_and_ends_it(database: Database, editor: User):
+    here = (await accounts.sign_in(database, "eva", PASSWORD, "192.0.2.1")).token
+    there = (await accounts.sign_in(database, "eva", PASSWORD, "198.51.100.7")).token
+    elsewhere = (await accounts.sign_in(database, "eva", PASSWORD, "203.0.113.9")).token
+    async with database.read() as connection:
+        sessions = await accounts.sessions(connection, editor.id, here)
+    by_address = {session.address: session for session in sessions}
+    assert [session.current for session in sessions].count(True) == 1
+    assert by_address["192.0.2.1"].current
+    assert not any(session.id in token for session in sessions for token in (here, there, elsewhere))
+    async with database.write() as tx:
+        named = by_address["198.51.100.7"].id
+        assert await accounts.sign_out_elsewhere(tx, editor.id, here, session_id=named) == 1
+    assert await accounts.user_of(database, there) is None
+    assert await accounts.user_of(database, elsewhere) == editor
+    async with database.write() as tx:
+        assert await accounts.sign_out_elsewhere(tx, editor.id, here) == 1
+    async with database.read() as connection:
+        assert await accounts.standing(connection, [here, there, elsewhere]) == {here: Role.EDITOR}
+
+
+async def test_nobody_ends_the_sessions_of_others_by_naming_them(database: Database, editor: User):
+    token = (await accounts.sign_in(database, "eva", PASSWORD, "192.0.2.1")).token
+    async with database.read() as connection:
+        (session,) = await accounts.sessions(connection, editor.id, token)
+    async with database.write() as tx:
+        other = await accounts.add_user(tx, "adam", Role.ADMIN, "hash")
+        assert await accounts.sign_out_elsewhere(tx, other.id, "", session_id=session.id) == 0
+    assert await accounts.user_of(database, token) == editor
+
+
+async def test_open_pages_learn_that_a_session_has_ended(database: Database, editor: User):
+    for end in (
+        lambda tx: accounts.sign_out(tx, "any"),
+        lambda tx: accounts.change_user(tx, "eva", role=Role.ADMIN),
+        lambda tx: accounts.sign_out_everywhere(tx, "eva"),
+        lambda tx: accounts.remove_user(tx, "eva"),
+    ):
+        async with database.write() as tx:
+            before = await changes.newest_id(tx)
+            await end(tx)
+        async with database.read() as connection:
+            assert [change.kind for change in await changes.after(connection, before)] == ["session"]
+
+
+async def test_the_audit_log_is_read_newest_first(database: Database, editor: User):
+    async with database.write() as tx:
+        await accounts.audit(tx, editor.id, "interview created", "abc", {"titles": {"zh": "电池"}})
+        await accounts.audit(tx, None, "user added", "adam")
+    async with database.read() as connection:
+        newest, older = await accounts.deeds(connection, 2)
+    assert (newest.who, newest.action, newest.subject) == (None, "user added", "adam")
+    assert (older.who, older.details) == ("eva", {"titles": {"zh": "电池"}})
