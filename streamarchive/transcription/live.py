@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from streamarchive.protocols import TranscribeOptions, Transcriber, Window
-from streamarchive.transcription import audio, cues
+from streamarchive.transcription import audio
 from streamarchive.transcription.listener import Listener
-from streamarchive.transcription.passes import Step
+from streamarchive.transcription.passes import Step, heard_in
 from streamarchive.transcription.windows import FRAME_SAMPLES, CuttingRules, Span
 
 if TYPE_CHECKING:
@@ -77,14 +77,12 @@ class PausePolicy:
         self._listener.forget()
         quiet = self._listener.quiet_until
         if quiet is not None:
-            steps.append(Step((), self._at(quiet), None))
+            steps.append(Step((), self._at(quiet)))
         return steps
 
     async def _step(self, span: Span) -> Step:
         window = Window(self._listener.samples(span), self._at(span.start), self.languages)
-        results = [result async for result in self.engine.transcribe([window], self.options)]
-        found = [draft for result in results for draft in cues.drafts(result, self.languages)]
-        return Step(tuple(found), self._at(span.end), results[0].language)
+        return Step(await heard_in(window, self.engine, self.options), self._at(span.end))
 
     def _at(self, frame: int) -> int:
         return self.offset_ms + audio.samples_to_ms(frame * FRAME_SAMPLES)

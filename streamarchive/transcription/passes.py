@@ -31,8 +31,6 @@ class Step:
 
     cues: tuple[CueDraft, ...]
     covered_ms: int
-    language: str | None
-    """What the window was heard as; None for a stretch without speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +93,25 @@ async def transcribe_sound(
                 yield await _heard(sound, span, engine, settings)
             sound.forget()
             if sound.quiet_until is not None:
-                yield Step((), _at(sound.quiet_until, settings), None)
+                yield Step((), _at(sound.quiet_until, settings))
     for span in await sound.finish():
         yield await _heard(sound, span, engine, settings)
-    yield Step((), settings.offset_ms + audio.samples_to_ms(sound.length), None)
+    yield Step((), settings.offset_ms + audio.samples_to_ms(sound.length))
 
 
 async def _heard(sound: Listener, span: Span, engine: Transcriber, settings: PassSettings) -> Step:
     """Give one window to the engine, unless an earlier pass has."""
     start_ms, end_ms = _at(span.start, settings), _at(span.end, settings)
     if start_ms < settings.covered_ms:
-        return Step((), end_ms, None)
+        return Step((), end_ms)
     window = Window(sound.samples(span), start_ms, settings.languages)
-    results = [result async for result in engine.transcribe([window], settings.options)]
-    found = [draft for result in results for draft in cues.drafts(result, settings.languages)]
-    return Step(tuple(found), end_ms, results[0].language)
+    return Step(await heard_in(window, engine, settings.options), end_ms)
+
+
+async def heard_in(window: Window, engine: Transcriber, options: TranscribeOptions) -> tuple[CueDraft, ...]:
+    """The lines of one window."""
+    results = [result async for result in engine.transcribe([window], options)]
+    return tuple(draft for result in results for draft in cues.drafts(result, window.languages))
 
 
 def _at(frame: int, settings: PassSettings) -> int:
