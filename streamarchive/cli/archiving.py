@@ -14,21 +14,24 @@ from streamarchive.catalogue import interviews, recordings, streams, transcripts
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.cli import console, waiting
 from streamarchive.cli.parser import MEDIA_FORMATS, languages_of
-from streamarchive.errors import NotFoundError, StreamArchiveError, UsageError
+from streamarchive.errors import MediaError, NotFoundError, StreamArchiveError, UsageError
 from streamarchive.ingest import Details
 from streamarchive.media import source
-from streamarchive.models import AssetKind, Cue, InterviewId, Recording, Visibility
+from streamarchive.models import AssetKind, Cue, CueDraft, InterviewId, Recording, Visibility
 from streamarchive.search.feed import within
 from streamarchive.services import Services, check_model, open_services
 from streamarchive.settings import Settings
 
+_CAPTION_SUFFIXES = (".vtt", ".srt")
 _PROCESSING = ("finaliser", "transcriber", "indexer")
 _RECORDING = ("recorder", "live_transcriber", *_PROCESSING)
 
 
-async def import_file(settings: Settings, options: argparse.Namespace) -> None:
-    """Take a media file in; with --wait, until it is searchable."""
+async def import_file(settings: Settings, options: argparse.Namespace) -> int:
+    """Take a media file in, or all those of a folder; with --wait, until they are searchable."""
     file: Path = options.file
+    if file.is_dir():
+        return await _import_folder(settings, options)
     if not file.is_file():
         raise StreamArchiveError(f"there is no file {file}")
     details = _details(settings, options, title=file.stem)
@@ -36,19 +39,60 @@ async def import_file(settings: Settings, options: argparse.Namespace) -> None:
     if lines is None:
         check_model(settings)
     async with open_services(settings) as services:
-        interview_id = await ingest.import_file(
-            services.database,
-            services.store,
-            file,
-            details,
-            incoming=settings.incoming,
-            lines=lines,
-        )
-        if options.wait:
-            with console.progress(f"Processing {file.name}") as show:
-                async with waiting.workers_for(services, _PROCESSING):
-                    await waiting.until_processed(services, interview_id, show)
+        interview_id = await _import_one(services, file, details, lines, wait=options.wait)
         await _say(services, interview_id, options)
+    return 0
+
+
+async def _import_folder(settings: Settings, options: argparse.Namespace) -> int:
+    """Each of its files becomes an interview of its name; captions beside it have its name too.
+
+    One that is refused is named, and the others are taken; the exit status tells.
+    """
+    if options.title or options.title_zh or options.captions:
+        raise UsageError("the files of a folder bring their titles and captions by their names")
+    files = [file for file in sorted(options.file.iterdir()) if file.is_file() and not _is_beside(file)]
+    if not files:
+        raise StreamArchiveError(f"there are no files in {options.file}")
+    if not all(_captions_beside(file) for file in files):
+        check_model(settings)
+    refused = 0
+    async with open_services(settings) as services:
+        for file in files:
+            details = _details(settings, options, title=file.stem)
+            try:
+                beside = _captions_beside(file)
+                lines = ingest.read_captions(beside, details.languages) if beside else None
+                interview_id = await _import_one(services, file, details, lines, wait=options.wait)
+            except MediaError as error:
+                console.note(f"streamarchive: {error}")
+                refused += 1
+            else:
+                await _say(services, interview_id, options)
+    return 1 if refused else 0
+
+
+async def _import_one(
+    services: Services, file: Path, details: Details, lines: list[CueDraft] | None, *, wait: bool
+) -> InterviewId:
+    interview_id = await ingest.import_file(
+        services.database, services.store, file, details, incoming=services.settings.incoming, lines=lines
+    )
+    if wait:
+        with console.progress(f"Processing {file.name}") as show:
+            async with waiting.workers_for(services, _PROCESSING):
+                await waiting.until_processed(services, interview_id, show)
+    return interview_id
+
+
+def _is_beside(file: Path) -> bool:
+    """Hidden files and captions are no recordings."""
+    return file.name.startswith(".") or file.suffix.lower() in _CAPTION_SUFFIXES
+
+
+def _captions_beside(file: Path) -> Path | None:
+    found = (file.with_suffix(suffix) for suffix in _CAPTION_SUFFIXES)
+    return next((beside for beside in found if beside.is_file()), None)
 
 
 async def record(settings: Settings, options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from streamarchive import ingest
-from streamarchive.catalogue import interviews
+from streamarchive.catalogue import accounts, interviews, passwords
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.cli import console, serving
 from streamarchive.demo import director, meter
@@ -24,13 +24,14 @@ from streamarchive.demo.control import BroadcasterAwayError, BroadcasterClient
 from streamarchive.demo.interviews import ShippedInterview, checkpoint, shipped_interviews
 from streamarchive.errors import StreamArchiveError
 from streamarchive.ingest import Details
-from streamarchive.models import Visibility
+from streamarchive.models import Role, Visibility
 from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 FOLDER = Path("demo-archive")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SECONDS = 3.0
 _RESTART_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
@@ -59,6 +60,7 @@ async def _run(own: Settings, port: int, minutes: float) -> None:
         BroadcasterClient(own.demo_control) as broadcaster,
     ):
         console.note(f"StreamArchive's demo is at {address} (Ctrl-C stops it)")
+        await _introduce_people(services)
         database, store = services.database, services.store
         async with (
             _kept_going("director", lambda: director.direct(database, store, broadcaster)),
@@ -67,6 +69,24 @@ async def _run(own: Settings, port: int, minutes: float) -> None:
             _kept_going("announcement", lambda: _announce(address, services, broadcaster)),
         ):
             await stop.wait()
+
+
+async def _introduce_people(services: Services) -> None:
+    """A producer and an editor to sign in as, made once; nobody has a password that others could know.
+
+    Only where the site is for this machine alone.
+    """
+    async with services.database.read() as connection:
+        known = await accounts.count(connection)
+    if known or services.settings.host not in _LOOPBACK:
+        return
+    for role in (Role.PRODUCER, Role.EDITOR):
+        password = passwords.new_password()
+        password_hash = await passwords.hash_password(password)
+        async with services.database.write() as tx:
+            await accounts.add_user(tx, role.value, role, password_hash)
+            await accounts.audit(tx, None, "user added", role.value, {"role": role})
+        console.note(f"Sign in as {role.value} with {password} (shown this once)")
 
 
 @contextlib.contextmanager

@@ -84,7 +84,7 @@ def _add_listening(parser: argparse.ArgumentParser) -> None:
 
 def _add_archive(add: _Add) -> None:
     imports = add("import", "archiving:import_file", "take a media file into the archive")
-    imports.add_argument("file", type=Path, metavar="FILE")
+    imports.add_argument("file", type=Path, metavar="FILE", help="a media file, or a folder of them")
     imports.add_argument("--captions", type=Path, metavar="FILE", help="take the text from WebVTT or SRT")
     _add_details(imports)
     record = add("record", "archiving:record", "record a live stream as a new interview")

@@ -69,6 +69,24 @@ async def test_captions_are_taken_from_a_file_without_a_recogniser(tmp_path: Pat
         assert [hit["start_ms"] for hit in found["hits"]] == [500]
 
 
+async def test_a_folder_is_imported_with_the_captions_beside_its_files(tmp_path: Path, speech: Path):
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    for name in ("first.wav", "second.wav"):
+        (folder / name).write_bytes(speech.read_bytes())
+        cue = f"WEBVTT\n\n00:00.500 --> 00:03.000\nThis is the {name[:-4]} talk.\n"
+        (folder / name).with_suffix(".vtt").write_text(cue, encoding="utf-8")
+    (folder / "third.mp4").write_bytes(b"This is not a film.\n" * 50)
+    (folder / "third.vtt").write_text("WEBVTT\n\n00:00.500 --> 00:03.000\nNever heard.\n", encoding="utf-8")
+    archive = Archive(tmp_path / "archive", {"MODEL": "/nowhere/model.pt"})
+    outcome = await archive.run("import", folder, "--language", "en", "--wait")
+    assert outcome.status == 1
+    assert "third.mp4" in outcome.err
+    found = (await archive.do("search", "--json", "talk")).json()
+    assert sorted(hit["title"] for hit in found["hits"]) == ["first", "second"]
+    assert (await archive.do("search", "--json", "heard")).json()["total"] == 0
+
+
 async def test_a_file_becomes_captions_without_any_archive(archive: Archive, speech: Path):
     printed = (await archive.do("transcribe", speech, "--json", "--language", "en")).json()
     assert set(printed) == {"language", "duration_ms", "cues"}
