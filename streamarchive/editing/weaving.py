@@ -21,6 +21,9 @@ from streamarchive.text import tokens
 _PAUSE_MS = 1_000
 """What a person has decided does not reach across a pause this long."""
 
+_SAME_MS = 300
+"""A struck word that is heard again this near is the same one."""
+
 
 class Will(Enum):
     """What a person wants of a word."""
@@ -75,6 +78,8 @@ def weave(ours: Sequence[Stretch], struck: Sequence[Word], heard: Sequence[Stret
     pairs = align(list(_marks(left, struck)), list(_heard_marks(right)))
     spans = {stretch.home: (stretch.start_ms, stretch.end_ms) for stretch in ours if stretch.home is not None}
     following = _following(pairs)
+    unheard = [left[one] for one, other in pairs if one is not None and other is None]
+    waiting = _Waiting([part.atom for part in unheard if part.will is Will.STRUCK])
     items: list[Item] = []
     before: Part | None = None
     for (one, other), after_at in zip(pairs, following, strict=True):
@@ -86,8 +91,26 @@ def weave(ours: Sequence[Stretch], struck: Sequence[Word], heard: Sequence[Stret
         elif theirs is not None:
             after = left[after_at] if after_at is not None else None
             home = _home(theirs, before, after, spans)
-            items.append(Item(None, theirs, home, not _decided(theirs, before, after)))
+            out = _decided(theirs, before, after) or waiting.take(theirs.atom)
+            items.append(Item(None, theirs, home, not out))
     return items
+
+
+class _Waiting:
+    """Struck words that nothing was aligned with, as where what replaced one is heard in another place."""
+
+    def __init__(self, ghosts: Sequence[Atom]) -> None:
+        self._times: dict[str, list[int]] = {}
+        for ghost in ghosts:
+            self._times.setdefault(ghost.text, []).append(ghost.middle_ms)
+
+    def take(self, heard: Atom) -> bool:
+        """Whether this is one of them, heard again; each is taken once."""
+        times = self._times.get(heard.text, [])
+        near = [time for time in times if abs(time - heard.middle_ms) <= _SAME_MS]
+        if near:
+            times.remove(near[0])
+        return bool(near)
 
 
 def _left(ours: Sequence[Stretch], struck: Sequence[Word]) -> list[Part]:
