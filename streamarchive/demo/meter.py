@@ -92,13 +92,20 @@ class Meter:
 
     async def run(self) -> None:
         """Measure each broadcast as it is on air, until cancelled."""
-        while True:
-            with contextlib.suppress(BroadcasterAwayError, aiohttp.ClientError, TimeoutError):
-                on_air = (await self._broadcaster.status()).on_air
-                interview_id = await _listed(self._site, self._session, on_air)
-                if interview_id:
-                    await _while_on_air(self._broadcaster, on_air, self.follow(interview_id))
-            await asyncio.sleep(_RETRY_S)
+        try:
+            while True:
+                with contextlib.suppress(BroadcasterAwayError, aiohttp.ClientError, TimeoutError):
+                    on_air = (await self._broadcaster.status()).on_air
+                    interview_id = await _listed(self._site, self._session, on_air)
+                    if interview_id:
+                        await _while_on_air(self._broadcaster, on_air, self.follow(interview_id))
+                await asyncio.sleep(_RETRY_S)
+        finally:
+            # They ask through a session that is closed behind us.
+            searches = list(self._searches)
+            for search in searches:
+                search.cancel()
+            await asyncio.gather(*searches, return_exceptions=True)
 
     async def follow(self, interview_id: str) -> None:
         """Measure this interview until its event stream ends."""
