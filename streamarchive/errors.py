@@ -21,6 +21,7 @@
     ├── TranscriptionError         the recogniser failed
     │   ├── ModelUnavailableError  the model is missing or cannot be fetched (worth a retry)
     │   └── EngineDiedError        the engine's process ended (worth a retry)
+    ├── DeliveryError              a webhook did not take what it was sent (worth a retry)
     └── SearchError                the index failed
         └── SearchUnavailableError it cannot be reached at the moment (worth a retry)
 
@@ -117,6 +118,12 @@ class ModelUnavailableError(TranscriptionError):
 
 class EngineDiedError(TranscriptionError):
     """The engine's process ended before it had answered."""
+
+    retryable = True
+
+
+class DeliveryError(StreamArchiveError):
+    """A webhook's address refuses, does not answer or may not be called."""
 
     retryable = True
 

@@ -23,7 +23,16 @@ from streamarchive.services import Services
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("recorder", "live_transcriber", "transcriber", "ingester", "finaliser", "indexer", "housekeeping")
+KINDS = (
+    "recorder",
+    "live_transcriber",
+    "transcriber",
+    "ingester",
+    "finaliser",
+    "indexer",
+    "watcher",
+    "housekeeping",
+)
 """Each is a module beside this one with `async def run(services, stop)`."""
 
 _HEARTBEAT_SECONDS = 5.0

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, interviews, outbox, tables
+from streamarchive.catalogue import changes, interviews, outbox, saved_searches, tables
 from streamarchive.catalogue.database import now
 from streamarchive.models import Cue, CueDraft, CueId, RecordingId, RunId, TranscriptId, Word
 
@@ -60,6 +60,7 @@ async def add(
     new = select_all().where(_t.c.transcript_id == transcript_id, _t.c.id > last)
     made = [cue(row) for row in await tx.execute(new.order_by(_t.c.id))]
     await outbox.put_cues(tx, [one.id for one in made])
+    await saved_searches.note(tx, [one.id for one in made])
     return made
 
 
@@ -80,6 +81,7 @@ async def change(tx: AsyncConnection, old: Cue, line: CueDraft, *, human: bool, 
     )
     row = (await tx.execute(statement)).one()
     await outbox.put_cues(tx, [old.id])
+    await saved_searches.note(tx, [old.id])
     return cue(row, old.recording_id)
 
 

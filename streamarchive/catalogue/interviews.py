@@ -270,6 +270,13 @@ def may_see(interview: Interview, role: Role) -> bool:
             return role in (Role.PRODUCER, Role.ADMIN)
 
 
+def may_find(interview: Interview, role: Role) -> bool:
+    """Whether it stands in lists and results for this role: the same as `_listed`, of one that is known."""
+    if role is Role.VIEWER:
+        return interview.visibility is Visibility.PUBLIC
+    return interview.visibility is not Visibility.TRASHED
+
+
 def _listed(role: Role) -> ColumnElement[bool]:
     if role is Role.VIEWER:
         return _t.c.visibility == Visibility.PUBLIC

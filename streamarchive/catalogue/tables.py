@@ -448,3 +448,35 @@ change = _numbered(
     Column("kind", _Short(32), nullable=False),
     Column("payload", _Json, nullable=False),
 )
+
+# A query that somebody has watched: they hear of it when it is spoken.
+saved_search = _numbered(
+    "saved_search",
+    _ref("user", index=True),
+    Column("query", _Storable, nullable=False, comment="as typed"),
+    Column("webhook_url", _Storable, nullable=True),
+    Column("secret", _Storable, nullable=False, comment="what the webhook's calls are signed with"),
+    _when("created_at"),
+    _when("deleted_at", nullable=True),
+)
+
+# Cues that saved searches have not been compared with yet.
+new_cue = _numbered(
+    "new_cue",
+    _ref("cue"),
+    _when("at"),
+)
+
+saved_search_hit = _numbered(
+    "saved_search_hit",
+    _ref("saved_search"),
+    _ref("cue"),
+    _ref("interview"),
+    _ref("recording", index=True),
+    Column("start_ms", _Big, nullable=False),
+    Column("end_ms", _Big, nullable=False),
+    _when("at"),
+    _when("sent_at", nullable=True),
+    _when("seen_at", nullable=True),
+    UniqueConstraint("saved_search_id", "cue_id"),
+)

@@ -34,6 +34,7 @@ from streamarchive.models import (
 )
 
 _t = tables.cue
+_BESIDE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,23 @@ async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -
     return await cues.select_current(
         connection, tables.transcript.c.recording_id == recording_id, tables.transcript.c.kind == "spoken"
     )
+
+
+async def around(connection: AsyncConnection, recording_id: RecordingId, start_ms: int, end_ms: int) -> list[Cue]:
+    """The current lines of a stretch as spoken, by time, with those up to a minute before and after it."""
+    return await cues.select_current(
+        connection,
+        tables.transcript.c.recording_id == recording_id,
+        tables.transcript.c.kind == "spoken",
+        _t.c.start_ms < end_ms + _BESIDE_MS,
+        _t.c.end_ms > start_ms - _BESIDE_MS,
+    )
+
+
+async def newest(connection: AsyncConnection, limit: int) -> list[Cue]:
+    """The lines made last, the newest first."""
+    statement = cues.select_all().where(_t.c.deleted_at.is_(None)).order_by(_t.c.id.desc())
+    return [cues.cue(row) for row in await connection.execute(statement.limit(limit))]
 
 
 async def by_ids(connection: AsyncConnection, ids: Collection[CueId]) -> dict[CueId, Cue]:

@@ -27,7 +27,10 @@ from workers import runner
 
 logger = logging.getLogger(__name__)
 
-GROUPS = (("recorder", "ingester", "finaliser"), ("live_transcriber", "transcriber", "indexer", "housekeeping"))
+GROUPS = (
+    ("recorder", "ingester", "finaliser"),
+    ("live_transcriber", "transcriber", "indexer", "watcher", "housekeeping"),
+)
 _STOP_SECONDS = 4.0
 _LINGER_SECONDS = 1.0
 """What answers that are under way get at the end; a paused download would go on for ever."""
