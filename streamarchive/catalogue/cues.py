@@ -2,6 +2,10 @@
 
 For the modules of the catalogue that decide what the lines are: `transcripts` (machines) and `corrections`
 (people).
+
+What search keeps of a line contains the beginning of the next one, so that a phrase across the border is found.
+A line that is followed by another one than before, or whose follower changes, therefore gets a new version as
+well, in the same transaction: a version names one state of a line and of the one after it, for ever.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, outbox, saved_searches, tables
@@ -59,7 +63,7 @@ async def add(
     await tx.execute(insert(_t), rows)
     new = select_all().where(_t.c.transcript_id == transcript_id, _t.c.id > last)
     made = [cue(row) for row in await tx.execute(new.order_by(_t.c.id))]
-    await outbox.put_cues(tx, [one.id for one in made])
+    await _tell_search(tx, [one.id for one in made])
     await saved_searches.note(tx, [one.id for one in made])
     return made
 
@@ -80,7 +84,7 @@ async def change(tx: AsyncConnection, old: Cue, line: CueDraft, *, human: bool, 
         .returning(_t)
     )
     row = (await tx.execute(statement)).one()
-    await outbox.put_cues(tx, [old.id])
+    await _tell_search(tx, [old.id], moved=None if line.start_ms == old.start_ms else old)
     await saved_searches.note(tx, [old.id])
     return cue(row, old.recording_id)
 
@@ -97,7 +101,55 @@ async def remove(tx: AsyncConnection, gone: Sequence[Cue], *, by_person: bool = 
         some = ids[first : first + _AT_ONCE]
         await tx.execute(update(_t).where(_t.c.id.in_(some)).values(**values))
         await forget_suggestions(tx, some)
-    await outbox.put_cues(tx, ids)
+    await _tell_search(tx, ids)
+
+
+async def _tell_search(tx: AsyncConnection, ids: Sequence[CueId], *, moved: Cue | None = None) -> None:
+    """Search has to look at these lines, new, changed or gone, and at those that they now follow.
+
+    `moved` is one of them as it stood before, at another time: what it followed there is followed by another.
+    """
+    changed = set(ids)
+    leading: set[CueId | None] = set()
+    for first in range(0, len(ids), _AT_ONCE):
+        place = _t.alias("place")
+        found = select(_leading(place.c.transcript_id, place.c.start_ms, place.c.id))
+        leading.update((await tx.execute(found.where(place.c.id.in_(ids[first : first + _AT_ONCE])))).scalars())
+    if moved is not None:
+        there = literal(moved.transcript_id), literal(moved.start_ms), literal(moved.id)
+        leading.update((await tx.execute(select(_leading(*there)))).scalars())
+    others = sorted(each for each in leading if each is not None and each not in changed)
+    for first in range(0, len(others), _AT_ONCE):
+        some = _t.c.id.in_(others[first : first + _AT_ONCE])
+        await tx.execute(update(_t).where(some).values(version=_t.c.version + 1))
+    await outbox.put_cues(tx, [*ids, *others])
+
+
+def _leading(
+    transcript_id: ColumnElement[Any], start_ms: ColumnElement[Any], cue_id: ColumnElement[Any]
+) -> ScalarSelect[Any]:
+    """The current line before this place of a transcript."""
+    other = _t.alias("other")
+    earlier = tuple_(other.c.start_ms, other.c.id) < tuple_(start_ms, cue_id)
+    statement = select(other.c.id).where(
+        other.c.transcript_id == transcript_id, other.c.deleted_at.is_(None), earlier
+    )
+    return statement.order_by(other.c.start_ms.desc(), other.c.id.desc()).limit(1).scalar_subquery()
+
+
+async def followers(connection: AsyncConnection, ids: Sequence[CueId]) -> dict[CueId, CueId]:
+    """Which current line comes after each of these in its transcript; none after the last."""
+    place, other = _t.alias("place"), _t.alias("other")
+    later = tuple_(other.c.start_ms, other.c.id) > tuple_(place.c.start_ms, place.c.id)
+    found = (
+        select(other.c.id)
+        .where(other.c.transcript_id == place.c.transcript_id, other.c.deleted_at.is_(None), later)
+        .order_by(other.c.start_ms, other.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = await connection.execute(select(place.c.id, found.label("follower")).where(place.c.id.in_(ids)))
+    return {row.id: row.follower for row in rows if row.follower is not None}
 
 
 async def forget_suggestions(tx: AsyncConnection, ids: Collection[CueId]) -> None:

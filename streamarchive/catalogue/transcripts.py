@@ -244,6 +244,14 @@ async def by_ids(connection: AsyncConnection, ids: Collection[CueId]) -> dict[Cu
     return {cue.id: cue for cue in await cues.select_current(connection, _t.c.id.in_(ids))}
 
 
+async def following(connection: AsyncConnection, found: Collection[Cue]) -> dict[CueId, Cue]:
+    """The current line after each of these in its transcript."""
+    ids = await cues.followers(connection, [cue.id for cue in found])
+    known = {cue.id: cue for cue in found}
+    known |= await by_ids(connection, set(ids.values()) - set(known))
+    return {cue_id: known[follower] for cue_id, follower in ids.items()}
+
+
 async def versions(connection: AsyncConnection, ids: Collection[CueId]) -> dict[CueId, tuple[int, RecordingId]]:
     """Version and recording of cues, deleted ones included: what a tombstone needs."""
     transcript = tables.transcript

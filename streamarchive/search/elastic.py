@@ -19,17 +19,16 @@ from elasticsearch.helpers import async_streaming_bulk
 
 from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Operation, Query, Results, SearchHealth
+from streamarchive.protocols import Facets, Moments, Operation, Query, Results, SearchHealth, Sort
+from streamarchive.search.elastic_queries import Request
 from streamarchive.search.elastic_requests import (
     DOCUMENTS,
     MAPPINGS,
     SETTINGS,
-    Json,
-    Request,
     action,
-    buckets,
     swap,
 )
+from streamarchive.search.elastic_searching import NO_FACETS, NO_MOMENTS, NO_RESULTS, Searching
 from streamarchive.search.matching import wanted
 from streamarchive.settings import redact
 from streamarchive.text import ANALYZER_VERSION
@@ -61,6 +60,7 @@ class ElasticIndex:
             request_timeout=REQUEST_SECONDS,
             max_retries=1,
         )
+        self._asking = Searching(self._client, name, self._refuse)
         self._patient = self._client.options(request_timeout=LONG_REQUEST_SECONDS)
 
     async def prepare(self) -> None:
@@ -92,29 +92,51 @@ class ElasticIndex:
         query: Query,
         *,
         hidden: Collection[InterviewId] = (),
-        offset: int = 0,
+        sort: Sort = Sort.RELEVANCE,
+        cursor: str = "",
         limit: int = 20,
         moments: int = 3,
     ) -> Results:
         """See `SearchIndex.search`. One can page down to the 10,000th interview."""
         asked = wanted(query)
-        nothing = Results(total=0, total_interviews=0, interviews=())
         if asked is None:
-            return nothing
-        request = Request(query, asked, hidden)
-        offset, limit, moments = max(offset, 0), max(limit, 0), max(moments, 0)
-        async with self._translated():
-            try:
-                meeting = await self._meeting(request)
-                if meeting is not None and not meeting:
-                    return nothing
-                answer = await self._client.search(
-                    index=self._name, body=request.page(meeting, offset, limit, moments)
-                )
-            except NotFoundError:
-                await self._create_first()
-                return nothing
-        return request.results(answer.body, moments)
+            return NO_RESULTS
+        async with self._searching():
+            request = Request(query, asked, hidden)
+            return await self._asking.interviews(request, sort, cursor, max(limit, 0), max(moments, 0))
+        return NO_RESULTS
+
+    async def moments(
+        self,
+        query: Query,
+        *,
+        hidden: Collection[InterviewId] = (),
+        sort: Sort = Sort.RELEVANCE,
+        cursor: str = "",
+        limit: int = 20,
+    ) -> Moments:
+        """See `SearchIndex.moments`."""
+        asked = wanted(query)
+        if asked is None:
+            return NO_MOMENTS
+        async with self._searching():
+            return await self._asking.moments(Request(query, asked, hidden), sort, cursor, max(limit, 0))
+        return NO_MOMENTS
+
+    async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
+        """See `SearchIndex.facets`."""
+        asked = wanted(query)
+        if asked is None:
+            return NO_FACETS
+        async with self._searching():
+            return await self._asking.facets(Request(query, asked, hidden))
+        return NO_FACETS
+
+    async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
+        """See `SearchIndex.similar`."""
+        async with self._searching():
+            return await self._asking.similar(word, limit)
+        return ()
 
     async def rebuild(self, batches: AsyncIterator[Sequence[Operation]]) -> int:
         """See `SearchIndex.rebuild`. A rebuild that begins later takes the place of an unfinished one."""
@@ -169,23 +191,14 @@ class ElasticIndex:
 
     # --- searching --------------------------------------------------------------------------------------
 
-    async def _meeting(self, request: Request) -> set[InterviewId] | None:
-        """The interviews in which every clause occurs; None where the page itself will tell."""
-        searches = request.meeting()
-        if not searches:
-            return None
-        lines: list[Json] = []
-        for search in searches:
-            lines += [{"index": self._name}, search]
-        answers = await self._client.msearch(searches=lines)
-        found = []
-        for answer in answers["responses"]:
-            if answer["status"] == _MISSING:
-                return set()
-            if "error" in answer:
-                self._refuse(answer["status"], answer["error"].get("reason", ""))
-            found.append(buckets(answer["aggregations"]))
-        return set.intersection(*found)
+    @asynccontextmanager
+    async def _searching(self) -> AsyncIterator[None]:
+        """Where there is no index yet, one is made and nothing is found."""
+        async with self._translated():
+            try:
+                yield
+            except NotFoundError:
+                await self._create_first()
 
     # --- writing ----------------------------------------------------------------------------------------
 

@@ -20,9 +20,8 @@ from typing import IO, Concatenate, ParamSpec, TypeVar
 
 from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Operation, Query, Results, SearchHealth
-from streamarchive.search import generations
-from streamarchive.search.matching import SEARCH_SECONDS, wanted
+from streamarchive.protocols import Facets, Moments, Operation, Query, Results, SearchHealth, Sort
+from streamarchive.search import generations, spelling
 from streamarchive.search.ranking import Page, Ranking
 from streamarchive.text import ANALYZER_VERSION
 
@@ -31,7 +30,6 @@ BUSY_SECONDS = 15.0
 BATCH = 500
 """Documents a transaction, so that a long write lets others in between."""
 READERS = 2
-_STEPS_BETWEEN_CLOCKS = 10_000
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,13 +58,37 @@ class EmbeddedIndex:
         query: Query,
         *,
         hidden: Collection[InterviewId] = (),
-        offset: int = 0,
+        sort: Sort = Sort.RELEVANCE,
+        cursor: str = "",
         limit: int = 20,
         moments: int = 3,
     ) -> Results:
         """See `SearchIndex.search`."""
-        page = Page(hidden=hidden, offset=max(offset, 0), limit=max(limit, 0), moments=max(moments, 0))
-        return await self._read(_search, query, page)
+        page = Page(hidden, sort, cursor, max(limit, 0))
+        return await self._read(lambda connection: _ranking(connection, query, page).interviews(max(moments, 0)))
+
+    async def moments(
+        self,
+        query: Query,
+        *,
+        hidden: Collection[InterviewId] = (),
+        sort: Sort = Sort.RELEVANCE,
+        cursor: str = "",
+        limit: int = 20,
+    ) -> Moments:
+        """See `SearchIndex.moments`."""
+        page = Page(hidden, sort, cursor, max(limit, 0))
+        return await self._read(lambda connection: _ranking(connection, query, page).moments())
+
+    async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
+        """See `SearchIndex.facets`."""
+        page = Page(hidden, Sort.RELEVANCE, "", 0)
+        return await self._read(lambda connection: _ranking(connection, query, page).facets())
+
+    async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
+        """See `SearchIndex.similar`."""
+        word = spelling.comparable(word)
+        return await self._read(_similar, word, limit) if word else ()
 
     async def rebuild(self, batches: AsyncIterator[Sequence[Operation]]) -> int:
         """See `SearchIndex.rebuild`. Raises `SearchError` where another rebuild is running."""
@@ -280,21 +302,18 @@ def _clear_leftovers(connection: sqlite3.Connection, path: Path) -> None:
         generations.drop(connection, "old")
 
 
-def _search(connection: sqlite3.Connection, query: Query, page: Page) -> Results:
-    asked = wanted(query)
-    if asked is None:
-        return Results(total=0, total_interviews=0, interviews=())
-    deadline = time.monotonic() + SEARCH_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_CLOCKS)
-    try:
-        generation = generations.numbers(connection, "current")[0]
-        return Ranking(connection, generation, query, asked).results(page)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-        return Results(total=0, total_interviews=0, interviews=(), timed_out=True)
-    finally:
-        connection.set_progress_handler(None, 0)
+def _ranking(connection: sqlite3.Connection, query: Query, page: Page) -> Ranking:
+    return Ranking(connection, generations.numbers(connection, "current")[0], query, page)
+
+
+def _similar(connection: sqlite3.Connection, word: str, limit: int) -> tuple[str, ...]:
+    generation = generations.numbers(connection, "current")[0]
+    first = word[:1]
+    rows = connection.execute(
+        f"SELECT term, doc FROM vocabulary_{generation} WHERE term >= ? AND term < ?",  # noqa: S608
+        (first, chr(ord(first) + 1)),
+    )
+    return spelling.nearest(word, rows, limit)
 
 
 def _health(connection: sqlite3.Connection) -> SearchHealth:

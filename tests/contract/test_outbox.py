@@ -1,9 +1,15 @@
 from __future__ import annotations
 
-from streamarchive.catalogue import interviews, outbox, transcripts
+from typing import NamedTuple
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamarchive.catalogue import corrections, interviews, outbox, transcripts
 from streamarchive.catalogue.database import Database, now
 from streamarchive.catalogue.outbox import Batch
-from streamarchive.models import CueId, InterviewId, RunStage
+from streamarchive.errors import EditError
+from streamarchive.models import CueId, InterviewId, RecordingId, RunStage
 from streamarchive.protocols import CueDocument, InterviewDocument, Operation, Tombstone
 from streamarchive.search import feed
 from tests import factories
@@ -135,3 +141,97 @@ async def test_everything_there_is_is_what_a_rebuilt_index_gets(database: Databa
         "now 1",
         "now 2",
     ]
+
+
+# --- what a version names -------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """Something that happens to a transcript: to its line number `line`, or at `slot` (of two seconds)."""
+
+    kind: str
+    line: int
+    slot: int
+
+
+class Shown(NamedTuple):
+    """All that search knows of a line: the line and the one after it."""
+
+    start_ms: int
+    text: str
+    speaker: str | None
+    following: tuple[int, int, str] | None
+
+
+steps = st.builds(
+    Step,
+    st.sampled_from(["append", "insert", "edit", "delete", "retime", "speaker", "merge", "withdraw", "adopt"]),
+    st.integers(0, 5),
+    st.integers(0, 9),
+)
+
+
+async def happen(database: Database, recording_id: RecordingId, step: Step) -> None:
+    async with database.write() as tx:
+        there = await transcripts.of_recording(tx, recording_id)
+        at = step.slot * 2_000
+        match step.kind:
+            case "insert":
+                await corrections.insert(tx, recording_id, at, at + 1_000, f"slot {step.slot}", "en", None)
+            case "withdraw":
+                await transcripts.withdraw(tx, recording_id, at)
+        if there and step.kind in {"edit", "delete", "retime", "speaker", "merge"}:
+            cue = there[step.line % len(there)]
+            expected = cue.id, cue.revision
+            match step.kind:
+                case "edit":
+                    await corrections.edit(tx, *expected, f"edited {step.slot}", None)
+                case "delete":
+                    await corrections.delete(tx, *expected, None)
+                case "retime":
+                    await corrections.retime(tx, *expected, at, at + 1_500, None)
+                case "speaker":
+                    await corrections.set_speaker(tx, *expected, f"Voice {step.slot}", None)
+                case "merge" if cue != there[-1]:
+                    await corrections.merge(tx, *expected, "next", None)
+    if step.kind in {"append", "adopt"}:
+        lines = [line(slot * 2_000, f"{step.kind} {slot}") for slot in range(step.line, step.slot)]
+        stage = RunStage.LIVE if step.kind == "append" else RunStage.FINAL
+        await factories.heard(database, recording_id, *lines, stage=stage)
+
+
+async def shown(database: Database, recording_id: RecordingId) -> dict[CueId, tuple[int, Shown]]:
+    """Each line's version, and what it names."""
+    async with database.read() as connection:
+        there = await transcripts.of_recording(connection, recording_id)
+        following = await transcripts.following(connection, there)
+    found = {}
+    for cue in there:
+        other = following.get(cue.id)
+        known = (other.id, other.start_ms, other.text) if other else None
+        found[cue.id] = cue.version, Shown(cue.start_ms, cue.text, cue.speaker, known)
+    return found
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(happened=st.lists(steps, min_size=1, max_size=8))
+async def test_a_version_names_one_state_of_a_line_and_of_the_line_after_it(
+    database: Database, happened: list[Step]
+) -> None:
+    """So deliveries may be late, doubled and in any order; and whatever differs stands in the outbox."""
+    _, recording_id = await factories.uploaded(database)
+    ever: dict[tuple[CueId, int], Shown] = {}
+    before: dict[CueId, tuple[int, Shown]] = {}
+    for step in happened:
+        await remove(database, await oldest(database, limit=1_000))
+        try:
+            await happen(database, recording_id, step)
+        except EditError:
+            continue  # e.g. lines that may not overlap
+        after = await shown(database, recording_id)
+        for cue_id, (version, state) in after.items():
+            assert ever.setdefault((cue_id, version), state) == state
+            assert version >= before.get(cue_id, (0, state))[0]
+        differing = {cue_id for cue_id in before.keys() | after.keys() if before.get(cue_id) != after.get(cue_id)}
+        assert differing <= set((await oldest(database, limit=1_000)).cue_ids)
+        before = after
