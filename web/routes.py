@@ -52,6 +52,7 @@ _CUE = r"/api/cues/{cue:\d{1,12}}"
 ROUTES = (
     Route("GET", "/", home.show),
     Route("GET", "/search", search.show),
+    Route("GET", "/search/facets", search.facets),
     Route("GET", "/interviews/{reference}", interview.show),
     Route("GET", _INTERVIEW + "/lines.json", interview.current_lines),
     Route("GET", _INTERVIEW + "/captions.{format:vtt|srt|txt|json}", interview.export),

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from streamarchive.models import AssetKind, Cue, Gap, Interview, Stage
+from streamarchive.clock import to_ms
+from streamarchive.models import AssetKind, Cue, Gap, Interview, MediaSegment, Stage
 from streamarchive.search import finding
 
 from .wording import seconds_of
@@ -45,7 +46,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A hit: a link to its second. `age_ms` is how long ago it was said, for interviews on air."""
+    """A hit: a link to its second. `age_ms` is how long ago it was said, for interviews on air.
+
+    `continued` is how the next line begins, where the phrase goes on there.
+    """
 
     url: str
     start_ms: int
@@ -53,12 +57,15 @@ class Moment:
     lang: str
     speaker: str | None
     age_ms: int | None = None
+    continued: tuple[Piece, ...] = ()
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """An interview that meets a query."""
 
+    id: str
     card: Card
     moments: tuple[Moment, ...]
     more: int
@@ -165,7 +172,23 @@ def moment(hit: finding.Moment, address: str, *, age: timedelta | None = None) -
         lang=hit.cue.lang,
         speaker=hit.cue.speaker,
         age_ms=None if age is None else round(age.total_seconds() * 1000),
+        continued=pieces(hit.continued, hit.continued_spans),
+        doubtful=hit.cue.doubt is not None,
     )
+
+
+def said_ago(segments: Sequence[MediaSegment], at_ms: int, now: datetime) -> timedelta | None:
+    """How long ago this moment of a broadcast was; None if there are no segments to tell by.
+
+    A segment arrives when its last picture has been taken. Captions may be ahead of the newest segment.
+    """
+    holding = next((s for s in segments if to_ms(s.start_ticks + s.duration_ticks) >= at_ms), None)
+    known = holding or (segments[-1] if segments else None)
+    if known is None:
+        return None
+    end_ms = to_ms(known.start_ticks + known.duration_ticks)
+    said_at = known.arrived_at + timedelta(milliseconds=at_ms - end_ms)
+    return max(now - said_at, timedelta(0))
 
 
 def lines(cues: Iterable[Cue], gaps: Iterable[Gap], address: str, at_ms: int | None = None) -> list[Line]:

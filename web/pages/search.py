@@ -1,85 +1,223 @@
-"""Search: interviews with their best moments, each a link to its second."""
+"""Search: interviews with their best moments or all moments, each a link to its second; and what narrows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from urllib.parse import urlencode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import recordings
+from streamarchive.catalogue import interviews, recordings
 from streamarchive.catalogue.database import now
-from streamarchive.clock import to_ms
-from streamarchive.models import Asset, AssetKind, MediaSegment, RecordingId, Stage
+from streamarchive.models import Asset, AssetKind, InterviewId, MediaSegment, RecordingId, Stage
+from streamarchive.protocols import Query, Sort, Total
 from streamarchive.search import finding, query
+from streamarchive.services import Services
 
-from ..keys import RENDERER, SERVICES, VISIT
-from ..views import Found, Moment, card, moment
+from .. import asking
+from ..asking import MOMENTS, Asked
+from ..keys import RENDERER, SERVICES, VISIT, Visit
+from ..languages import Language
+from ..views import Found, Moment, card, in_language, moment, said_ago
 
 PAGE = 20
 _MOMENTS = 4
+_FACET_VALUES = 12
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """The page."""
     visit, services = request[VISIT], request.app[SERVICES]
-    typed = request.query.get("q", "").strip()
-    answer = await finding.find(
-        services.database,
-        services.search,
-        query.parse(typed),
-        role=visit.asker.role,
-        cursor=request.query.get("after", ""),
-        limit=PAGE,
-        moments=_MOMENTS,
-    )
+    asked = asking.read(request.query)
+    parsed = query.parse(asked.typed)
+    answer = await _answer(services, asked, parsed, visit)
     async with services.database.read() as connection:
-        ids = [item.interview.recording_id for item in answer.found]
-        files = await recordings.assets_of(connection, [key for key in ids if key is not None])
-        found = [await _found(connection, item, visit.language.code, files) for item in answer.found]
+        found = await _Showing.of(connection, answer.found, visit.language.code)
+        chips = await _chips(connection, asked, parsed, visit)
+    # What was found instead goes on as what it is, else the second page would look for it anew.
+    going_on = asked if answer.fallback is None else Asked(answer.fallback.query.text, asked.view, asked.sort)
     context = {
-        "query_text": typed,
+        "query_text": asked.typed,
+        "asked": asked,
         "found": found,
-        "total": answer.total.value,
-        "total_interviews": answer.total_interviews.value,
-        "ignored": answer.query.ignored,
-        "away": answer.index_away,
-        "next_url": f"/search?{urlencode({'q': typed, 'after': answer.next_cursor})}"
-        if answer.next_cursor
-        else None,
+        "answer": answer,
+        "total_interviews": getattr(answer, "total_interviews", Total(0)),
+        "chips": chips,
+        "views": _views(asked, visit.language),
+        "sorts": _sorts(asked, visit.language),
+        "facets_url": asked.url("/search/facets"),
+        "feed_url": asked.url("/search.atom", view=asking.INTERVIEWS, sort=Sort.RELEVANCE),
+        "next_url": going_on.url(after=answer.next_cursor) if answer.next_cursor else None,
     }
     return request.app[RENDERER].page(request, "search.html", context)
 
 
-async def _found(
-    connection: AsyncConnection,
-    item: finding.Found,
-    code: str,
-    files: Mapping[RecordingId, Mapping[AssetKind, Asset]],
-) -> Found:
-    interview = item.interview
-    recording_id = interview.recording_id
-    moments: list[Moment] = [moment(hit, interview.address, age=None) for hit in item.moments]
-    if interview.stage is Stage.LIVE and recording_id is not None:
-        segments, moment_now = await recordings.segments(connection, recording_id), await now(connection)
-        moments = [
-            moment(hit, interview.address, age=_age(segments, hit.cue.end_ms, moment_now)) for hit in item.moments
-        ]
-    assets = files.get(recording_id, {}) if recording_id is not None else {}
-    return Found(card(interview, code, assets=assets), tuple(moments), item.total - len(moments))
+async def facets(request: web.Request) -> web.StreamResponse:
+    """What a search can be narrowed by, with counts: apart, because counting takes longer than finding."""
+    visit, services = request[VISIT], request.app[SERVICES]
+    asked = asking.read(request.query)
+    parsed = query.parse(asked.typed)
+    answer = await finding.find_facets(services.database, services.search, parsed, role=visit.asker.role)
+    context = {
+        "query_text": asked.typed,
+        "back_url": asked.url(),
+        "groups": _facet_groups(asked, parsed, answer, visit.language),
+        "answer": answer,
+    }
+    return request.app[RENDERER].page(request, "search_facets.html", context)
 
 
-def _age(segments: list[MediaSegment], at_ms: int, now_: datetime) -> timedelta | None:
-    """How long ago this moment of a broadcast was; None if it is not one.
+async def _answer(
+    services: Services, asked: Asked, parsed: Query, visit: Visit
+) -> finding.Answer | finding.MomentsAnswer:
+    role = visit.asker.role
+    if asked.view == MOMENTS:
+        answer = await finding.find_moments(
+            services.database,
+            services.search,
+            parsed,
+            role=role,
+            sort=asked.sort,
+            cursor=asked.after,
+            limit=PAGE,
+        )
+        if not answer.index_away:
+            return answer
+    return await finding.find(
+        services.database,
+        services.search,
+        parsed,
+        role=role,
+        sort=asked.sort,
+        cursor=asked.after,
+        limit=PAGE,
+        moments=_MOMENTS,
+    )
 
-    A segment arrives when its last picture has been taken. Captions may be ahead of the newest segment.
-    """
-    holding = next((s for s in segments if to_ms(s.start_ticks + s.duration_ticks) >= at_ms), None)
-    known = holding or (segments[-1] if segments else None)
-    if known is None:
-        return None
-    end_ms = to_ms(known.start_ticks + known.duration_ticks)
-    said_at = known.arrived_at + timedelta(milliseconds=at_ms - end_ms)
-    return max(now_ - said_at, timedelta(0))
+
+# --- what stands beside the results -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A link to the same search in another way."""
+
+    label: str
+    url: str
+    current: bool = False
+    count: int | None = None
+    lang: str | None = None
+
+
+def _views(asked: Asked, language: Language) -> list[Choice]:
+    _ = language.gettext
+    labels = {asking.INTERVIEWS: _("Interviews"), MOMENTS: _("Moments")}
+    return [Choice(label, asked.url(view=view), view == asked.view) for view, label in labels.items()]
+
+
+def _sorts(asked: Asked, language: Language) -> list[Choice]:
+    _ = language.gettext
+    labels = {
+        Sort.RELEVANCE: _("Best match"),
+        Sort.NEWEST: _("Newest"),
+        Sort.OLDEST: _("Oldest"),
+        Sort.POSITION: _("As spoken"),
+    }
+    return [Choice(label, asked.url(sort=sort), sort == asked.sort) for sort, label in labels.items()]
+
+
+async def _chips(connection: AsyncConnection, asked: Asked, parsed: Query, visit: Visit) -> list[Choice]:
+    """The filters that hold, each a link to the search without it."""
+    language, role = visit.language, visit.asker.role
+    named = await interviews.by_ids(connection, [InterviewId(value) for value in parsed.interviews])
+    chips = []
+    for name, value in asking.filters(parsed):
+        label, lang = value, None
+        if name == "lang":
+            label = language.name_of(value)
+        if name == "in":
+            interview = named.get(InterviewId(value))
+            if interview is not None and interviews.may_find(interview, role):
+                title = in_language(interview.titles, language.code)
+                label, lang = (title.text, title.lang) if title else (value, None)
+        chips.append(Choice(label, asked.url(typed=asking.without_filter(asked.typed, value)), lang=lang))
+    return chips
+
+
+def _facet_groups(
+    asked: Asked, parsed: Query, answer: finding.FacetsAnswer, language: Language
+) -> list[tuple[str, list[Choice]]]:
+    """The kinds of filters, each with its values; one that holds leads to the search without it."""
+    _ = language.gettext
+    held = {(name, value.casefold()) for name, value in asking.filters(parsed)}
+
+    def choice(name: str, value: object, label: str, count: int, lang: str | None = None) -> Choice:
+        current = (name, str(value).casefold()) in held
+        changed = asking.without_filter if current else None
+        typed = changed(asked.typed, value) if changed else asking.with_filter(asked.typed, name, value)
+        return Choice(label, asked.url(typed=typed), current, count, lang)
+
+    events = []
+    for event, count in answer.events:
+        name = in_language(event.names, language.code)
+        if name is not None:
+            events.append(choice("event", name.text, name.text, count, name.lang))
+    groups = [
+        (_("Speaker"), [choice("speaker", name, name, count) for name, count in answer.speakers.items()]),
+        (_("Language"), [choice("lang", code, language.name_of(code), n) for code, n in answer.langs.items()]),
+        (_("Event"), events),
+        (_("Year"), [choice("year", year, str(year), count) for year, count in answer.years.items()]),
+    ]
+    return [
+        (label, values[:_FACET_VALUES])
+        for label, values in groups
+        if len(values) > 1 or any(value.current for value in values)
+    ]
+
+
+# --- the results --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Showing:
+    """What results need to be shown, read at once for all of them."""
+
+    code: str
+    files: Mapping[RecordingId, Mapping[AssetKind, Asset]]
+    segments: Mapping[RecordingId, Sequence[MediaSegment]]
+    now: datetime
+
+    @classmethod
+    async def of(
+        cls, connection: AsyncConnection, found: Sequence[finding.Found | finding.FoundMoment], code: str
+    ) -> list[Found]:
+        """The results as the page shows them; in the view of moments each has one."""
+        shown = [item.interview for item in found]
+        ids = {interview.recording_id for interview in shown if interview.recording_id is not None}
+        live = {interview.recording_id for interview in shown if interview.stage is Stage.LIVE}
+        showing = cls(
+            code,
+            await recordings.assets_of(connection, list(ids)),
+            {key: await recordings.segments(connection, key) for key in live if key is not None},
+            await now(connection),
+        )
+        return [showing.found(item) for item in found]
+
+    def found(self, item: finding.Found | finding.FoundMoment) -> Found:
+        interview, moments, total = item.interview, self._moments(item), 1
+        if isinstance(item, finding.Found):
+            total = item.total
+        recording_id = interview.recording_id
+        assets: Any = self.files.get(recording_id, {}) if recording_id is not None else {}
+        return Found(interview.id, card(interview, self.code, assets=assets), moments, total - len(moments))
+
+    def _moments(self, item: finding.Found | finding.FoundMoment) -> tuple[Moment, ...]:
+        hits = item.moments if isinstance(item, finding.Found) else (item.moment,)
+        interview = item.interview
+        segments = self.segments.get(interview.recording_id, ()) if interview.recording_id is not None else ()
+        return tuple(
+            moment(hit, interview.address, age=said_ago(segments, hit.cue.end_ms, self.now)) for hit in hits
+        )
