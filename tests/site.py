@@ -30,6 +30,8 @@ from streamarchive.models import (
 from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings
 from web.app import create_app
+from web.keys import SUGGESTER
+from web.suggestions import Suggester
 from workers.indexer import drain
 
 SEGMENT_MS = 2_000
@@ -155,6 +157,11 @@ class Site:
     scratch: Path
     app: http.Application
     url: str
+
+    @property
+    def suggester(self) -> Suggester:
+        """What its search box suggests from."""
+        return self.app[SUGGESTER]
 
     async def keep(self, file: Path, prefix: str, suffix: str):
         copy = self.scratch / f"copy{suffix}"

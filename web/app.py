@@ -9,10 +9,11 @@ from streamarchive.services import Services
 from .demo import add_desk
 from .desk.receiving import stop_receiving
 from .events import Hub
-from .keys import HUB, RECEIVING, RENDERER, SERVICES
+from .keys import HUB, RECEIVING, RENDERER, SERVICES, SUGGESTER
 from .middleware import add_headers, explain_errors, greet, identify, refuse_foreign_forms
 from .render import Renderer
 from .routes import DEMO_ROUTES, add_routes
+from .suggestions import Suggester
 
 
 def create_app(services: Services) -> web.Application:
@@ -21,6 +22,7 @@ def create_app(services: Services) -> web.Application:
     app[SERVICES] = services
     app[RENDERER] = Renderer()
     app[HUB] = Hub(services.database)
+    app[SUGGESTER] = Suggester(services.database)
     app[RECEIVING] = set()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_close_pages)
@@ -35,3 +37,4 @@ def create_app(services: Services) -> web.Application:
 async def _close_pages(app: web.Application) -> None:
     """Event streams end first, else a shutdown would wait for every open page."""
     await app[HUB].close()
+    await app[SUGGESTER].close()

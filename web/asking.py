@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from streamarchive.protocols import Query, Sort
+from streamarchive.search.query import write
 
 INTERVIEWS, MOMENTS = "interviews", "moments"
 _LONGEST_CURSOR = 2_000
-_PLAIN = re.compile(r"[\w-]+")
-_QUOTES = '"＂“”'
+_FIELDS = {"speaker": "speakers", "lang": "langs", "event": "events", "year": "years", "in": "interviews"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +48,21 @@ def read(parameters: Mapping[str, str]) -> Asked:
     )
 
 
-def with_filter(typed: str, name: str, value: object) -> str:
-    """What was typed, with a filter more."""
-    said = str(value)
-    if not _PLAIN.fullmatch(said):
-        said = '"' + re.sub(f"[{_QUOTES}]", " ", said).strip() + '"'
-    return f"{typed} {name}:{said}".strip()
+def with_filter(query: Query, name: str, value: str) -> str:
+    """The query as text, with a filter more."""
+    held = [each for kind, each in filters(query) if kind == name]
+    return _written(query, name, [*held, value])
 
 
-def without_filter(typed: str, value: object) -> str:
-    """What was typed, without the filters of this value, whatever they are called."""
-    said = re.escape(str(value))
-    either = rf"(?:[{_QUOTES}]\s*{said}\s*[{_QUOTES}]|[「『]{said}[」』]|{said}(?![\w-]))"
-    return " ".join(re.sub(rf"(?i)(?<!\S)[^\W\d_]+[:：]{either}", " ", typed).split())
+def without_filter(query: Query, name: str, value: str) -> str:
+    """The query as text, without this filter."""
+    held = [each for kind, each in filters(query) if kind == name and each.casefold() != value.casefold()]
+    return _written(query, name, held)
+
+
+def _written(query: Query, name: str, values: Sequence[str]) -> str:
+    typed: Sequence[str | int] = [int(value) for value in values] if name == "year" else values
+    return write(replace(query, **{_FIELDS[name]: tuple(typed)}))  # type: ignore[arg-type]
 
 
 def filters(query: Query) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from .languages import Language
 if TYPE_CHECKING:
     from .events import Hub
     from .render import Renderer
+    from .suggestions import Suggester
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Visit:
 SERVICES = web.AppKey("services", Services)
 RENDERER: web.AppKey[Renderer] = web.AppKey("renderer")
 HUB: web.AppKey[Hub] = web.AppKey("hub")
+SUGGESTER: web.AppKey[Suggester] = web.AppKey("suggester")
 RECEIVING: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("receiving")
 """Requests whose file is still arriving."""
 VISIT = web.RequestKey("visit", Visit)

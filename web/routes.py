@@ -11,7 +11,7 @@ from aiohttp import web
 from streamarchive.models import Role
 
 from . import auth, media
-from .api import archive, cues
+from .api import archive, cues, searching
 from .keys import VISIT
 from .pages import (
     account,
@@ -20,11 +20,13 @@ from .pages import (
     desk_interview,
     desk_upload,
     events,
+    feed,
     health,
     home,
     interview,
     language,
     line,
+    saved_searches,
     search,
     static,
 )
@@ -47,12 +49,15 @@ class Route:
 _INTERVIEW = "/interviews/{id:[0-9a-z]{10}}"
 _DESK = "/desk/{id:[0-9a-z]{10}}"
 
+_SAVED = r"/saved-searches/{search:\d{1,15}}"
+
 _CUE = r"/api/cues/{cue:\d{1,12}}"
 
 ROUTES = (
     Route("GET", "/", home.show),
     Route("GET", "/search", search.show),
     Route("GET", "/search/facets", search.facets),
+    Route("GET", "/search.atom", feed.show),
     Route("GET", "/interviews/{reference}", interview.show),
     Route("GET", _INTERVIEW + "/lines.json", interview.current_lines),
     Route("GET", _INTERVIEW + "/captions.{format:vtt|srt|txt|json}", interview.export),
@@ -67,6 +72,11 @@ ROUTES = (
     Route("GET", "/account", account.mine, Role.EDITOR),
     Route("POST", "/account/password", account.change_password, Role.EDITOR),
     Route("POST", "/account/sessions", account.end_sessions, Role.EDITOR),
+    Route("GET", "/saved-searches", saved_searches.show, Role.EDITOR),
+    Route("POST", "/saved-searches", saved_searches.add, Role.EDITOR),
+    Route("POST", "/saved-searches/seen", saved_searches.see, Role.EDITOR),
+    Route("POST", _SAVED + "/remove", saved_searches.remove, Role.EDITOR),
+    Route("POST", _SAVED + "/again", saved_searches.again, Role.EDITOR),
     Route("GET", "/desk", desk.show, Role.PRODUCER),
     Route("GET", "/desk/new", desk.new, Role.PRODUCER),
     Route("POST", "/desk/new", desk.create, Role.PRODUCER),
@@ -81,7 +91,9 @@ ROUTES = (
     Route("POST", _DESK + r"/streams/{stream:\d{1,15}}/stop", desk_interview.stop_stream, Role.PRODUCER),
     Route("POST", _DESK + r"/jobs/{job:\d{1,15}}/retry", desk_interview.retry_job, Role.PRODUCER),
     Route("POST", _DESK + r"/jobs/{job:\d{1,15}}/cancel", desk_interview.cancel_job, Role.PRODUCER),
-    Route("GET", "/api/search", archive.search),
+    Route("GET", "/api/search", searching.search),
+    Route("GET", "/api/search/facets", searching.facets),
+    Route("GET", "/api/suggestions", searching.suggest),
     Route("GET", "/api/interviews", archive.list_interviews),
     Route("GET", "/api/interviews/{id:[0-9a-z]{10}}", archive.interview),
     Route("GET", "/api/interviews/{id:[0-9a-z]{10}}/transcript", archive.transcript),

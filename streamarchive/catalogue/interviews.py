@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, outbox, tables
@@ -308,6 +308,12 @@ async def guest_names(connection: AsyncConnection, role: Role) -> set[str]:
         .where(_listed(role))
     )
     return {name for row in rows for name in row.names.values() if name}
+
+
+async def state(connection: AsyncConnection) -> tuple[int, int]:
+    """Differs whenever an interview is new or has changed: how many there are, and their versions in sum."""
+    row = (await connection.execute(select(func.count(), func.sum(_t.c.version)).select_from(_t))).one()
+    return row[0], int(row[1] or 0)
 
 
 def may_see(interview: Interview, role: Role) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +26,7 @@ from streamarchive.models import (
     Cue,
     CueDraft,
     CueId,
+    InterviewId,
     RecordingId,
     RunId,
     RunStage,
@@ -237,6 +238,28 @@ async def newest(connection: AsyncConnection, limit: int) -> list[Cue]:
     """The lines made last, the newest first."""
     statement = cues.select_all().where(_t.c.deleted_at.is_(None)).order_by(_t.c.id.desc())
     return [cues.cue(row) for row in await connection.execute(statement.limit(limit))]
+
+
+async def shown_lately(connection: AsyncConnection, limit: int) -> list[tuple[InterviewId, str]]:
+    """The texts of the lines made last, each with the interviews whose cut shows it."""
+    transcript, interview = tables.transcript, tables.interview
+    last = select(_t).where(_t.c.deleted_at.is_(None)).order_by(_t.c.id.desc()).limit(limit).subquery()
+    statement = (
+        select(interview.c.id, last.c.text)
+        .join(transcript, transcript.c.id == last.c.transcript_id)
+        .join(interview, interview.c.recording_id == transcript.c.recording_id)
+        .where(
+            or_(interview.c.in_ms.is_(None), last.c.end_ms > interview.c.in_ms),
+            or_(interview.c.out_ms.is_(None), last.c.start_ms < interview.c.out_ms),
+        )
+        .order_by(last.c.id)
+    )
+    return [(InterviewId(row.id), row.text) for row in await connection.execute(statement)]
+
+
+async def newest_id(connection: AsyncConnection) -> int:
+    """The id of the line made last; 0 before the first."""
+    return (await connection.execute(select(func.max(_t.c.id)))).scalar() or 0
 
 
 async def by_ids(connection: AsyncConnection, ids: Collection[CueId]) -> dict[CueId, Cue]:

@@ -16,7 +16,7 @@ from streamarchive.catalogue import interviews, transcripts
 from streamarchive.catalogue.saved_searches import Hit, SavedSearch
 from streamarchive.models import Cue, Interview, Stage
 from streamarchive.protocols import Query
-from streamarchive.search import finding
+from streamarchive.search.answers import Moment, moment_path
 from streamarchive.search.feed import within
 from streamarchive.search.query import parse
 
@@ -49,6 +49,11 @@ async def read(connection: AsyncConnection, searches: Sequence[SavedSearch], hit
     return told
 
 
+def as_moment(told: Told) -> Moment:
+    """As the results of a search hold it."""
+    return Moment(told.cue, told.spans)
+
+
 async def _successor(connection: AsyncConnection, hit: Hit, query: Query) -> Cue | None:
     """The line of a later pass that says the same; None where it was withdrawn or corrected away."""
     row = await transcripts.around(connection, hit.recording_id, hit.start_ms, hit.end_ms)
@@ -76,6 +81,6 @@ def as_json(told: Told, site: str) -> dict[str, Any]:
             "text": cue.text,
             "lang": cue.lang,
             "speaker": cue.speaker,
-            "url": f"{site}{finding.moment_path(interview, cue.start_ms)}",
+            "url": f"{site}{moment_path(interview, cue.start_ms)}",
         },
     }

@@ -216,16 +216,16 @@ async def test_the_api_prints_what_the_command_line_prints(site, browser):
     address = (await site.interview(interview_id)).address
     found = await json_of(browser, f"{site.url}/api/search?q=cockpit")
     assert found["total"] == 1
-    assert found["hits"] == [
-        {
-            "interview": address.rsplit("/", 1)[-1],
-            "title": "Teaching cars to listen",
-            "start_ms": 4_000,
-            "end_ms": 7_800,
-            "text": "The smart cockpit listens before it answers.",
-            "url": f"http://archive.example{address}?t=4",
-        }
-    ]
+    [hit] = found["hits"]
+    printed = {
+        "interview": address.rsplit("/", 1)[-1],
+        "title": "Teaching cars to listen",
+        "start_ms": 4_000,
+        "end_ms": 7_800,
+        "text": "The smart cockpit listens before it answers.",
+        "url": f"http://archive.example{address}?t=4",
+    }
+    assert hit.items() >= printed.items()
     one = await json_of(browser, f"{site.url}/api/interviews/{interview_id}")
     assert (one["stage"], one["duration_ms"]) == ("ready", LENGTH_MS)
     everything = await json_of(browser, f"{site.url}/api/interviews")
@@ -314,7 +314,7 @@ async def test_while_the_index_is_away_titles_answer_and_the_page_says_so(media,
             assert "A zeppelin over Beijing" in page
             assert "Something else" not in page
             values = await json_of(browser, f"{site.url}/api/search?q=zeppelin")
-            assert "away" in values["notice"]
+            assert values["index_away"] is True
             assert "A zeppelin over Beijing" in await text_of(browser, site.url)
             ready = await json_of(browser, f"{site.url}/readyz")
             assert ready["ok"]

@@ -39,10 +39,35 @@ LISTED = {
 RANK = {role: rank for rank, role in enumerate(ASKERS)}
 OPEN_TO_CHANGE = {"/language", "/sign-in"}
 """The only addresses at which somebody without an account may send anything."""
-LEAST = {"/desk": Role.PRODUCER, "/account": Role.EDITOR, "/api/cues": Role.EDITOR, "/sign-out": Role.EDITOR}
+LEAST = {
+    "/desk": Role.PRODUCER,
+    "/account": Role.EDITOR,
+    "/saved-searches": Role.EDITOR,
+    "/api/cues": Role.EDITOR,
+    "/sign-out": Role.EDITOR,
+}
 ABOUT_ONE = [route for route in ROUTES if re.search(r"\{(id|reference|cue)\b", route.path)]
-LISTS = {"/": "", "/search": "?q=zeppelin", "/api/search": "?q=zeppelin", "/api/interviews": "", "/desk": ""}
-WATCHED = (tables.interview, tables.stream, tables.job, tables.cue, tables.upload, tables.recording)
+LISTS = {
+    "/": "",
+    "/search": "?q=zeppelin",
+    "/search?view=moments": "&q=zeppelin",
+    "/search/facets": "?q=zeppelin",
+    "/api/search": "?q=zeppelin",
+    "/api/search?view=moments": "&q=zeppelin",
+    "/api/search/facets": "?q=zeppelin",
+    "/api/suggestions": "?q=zeppelin",
+    "/api/interviews": "",
+    "/desk": "",
+}
+WATCHED = (
+    tables.interview,
+    tables.stream,
+    tables.job,
+    tables.cue,
+    tables.upload,
+    tables.recording,
+    tables.saved_search,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +90,8 @@ async def whole(site: Site, visibility: Visibility) -> Whole:
     """One that has everything a route could give away."""
     broadcast = await site.go_live({"en": f"{SECRET} {visibility}"}, visibility)
     await broadcast.add_segments(2)
-    await broadcast.say(draft(0, f"{SECRET} {visibility}."))
+    said = f"{SECRET} {visibility}."
+    await broadcast.say(draft(0, said, speaker=SECRET), draft(4_000, said, speaker="Host"))
     await broadcast.end()
     for kind in AssetKind:
         await site.put_asset(broadcast.recording_id, kind)
@@ -73,7 +99,7 @@ async def whole(site: Site, visibility: Visibility) -> Whole:
         key = str(broadcast.recording_id)
         job = await jobs.enqueue(tx, "transcribe", key, recording_id=broadcast.recording_id)
         interview = await interviews.get(tx, broadcast.interview_id)
-        (cue,) = await transcripts.of_recording(tx, broadcast.recording_id)
+        cue = (await transcripts.of_recording(tx, broadcast.recording_id))[0]
     names = {
         "id": interview.id,
         "reference": interview.address.rsplit("/", 1)[-1],
@@ -84,6 +110,7 @@ async def whole(site: Site, visibility: Visibility) -> Whole:
         "sequence": "0",
         "start_ms": "0",
         "name": "media.mp4",
+        "search": "999999",
     }
     return Whole(interview, names)
 

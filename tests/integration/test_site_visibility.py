@@ -18,7 +18,16 @@ FILLED = {
     "start_ms": "0",
     "name": "media.mp4",
 }
-LISTS = {"/": "", "/search": "?q=zeppelin", "/api/search": "?q=zeppelin", "/api/interviews": ""}
+LISTS = {
+    "/": "",
+    "/search": "?q=zeppelin",
+    "/search/facets": "?q=zeppelin",
+    "/search.atom": "?q=zeppelin",
+    "/api/search": "?q=zeppelin",
+    "/api/search/facets": "?q=zeppelin",
+    "/api/suggestions": "?q=zeppelin",
+    "/api/interviews": "",
+}
 ELSEWHERE = {"/sign-in", "/healthz", "/readyz", "/static/{version:[0-9a-f]{12}}/{name:.+}"}
 """Routes that show no interview at all."""
 
@@ -37,7 +46,8 @@ async def whole_interview(site, visibility):
     """One that has everything a route could give away."""
     broadcast = await site.go_live({"en": f"{SECRET} {visibility}"}, visibility)
     await broadcast.add_segments(2)
-    await broadcast.say(draft(0, f"{SECRET} {visibility}."))
+    said = f"{SECRET} {visibility}."
+    await broadcast.say(draft(0, said, speaker=SECRET), draft(4_000, said, speaker="Host"))
     await broadcast.end()
     for kind in AssetKind:
         await site.put_asset(broadcast.recording_id, kind)

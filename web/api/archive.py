@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from aiohttp import web
 
 from streamarchive import captions
 from streamarchive.catalogue import interviews
-from streamarchive.errors import UsageError
 from streamarchive.models import Interview
-from streamarchive.search import finding, query
 
 from .. import state as states
 from ..access import open_interview
 from ..keys import SERVICES, VISIT
-from ..render import COMPRESS_ASIDE_BYTES
+from .answers import answer_with, number
 
 _MOST = 100
-
-
-async def search(request: web.Request) -> web.StreamResponse:
-    """`?q=`, with `limit` in interviews and `after`: `{"total", "hits": […], "next"}`."""
-    services = request.app[SERVICES]
-    typed = request.query.get("q", "").strip()
-    if not typed:
-        raise UsageError("say what to search for: /api/search?q=…")
-    answer = await finding.find(
-        services.database,
-        services.search,
-        query.parse(typed),
-        role=request[VISIT].asker.role,
-        cursor=request.query.get("after", ""),
-        limit=min(_number(request, "limit", 20), _MOST),
-        moments=10,
-    )
-    values = finding.as_json(answer, services.settings.site)
-    values["next"] = answer.next_cursor
-    if answer.index_away:
-        values["notice"] = "The search index is away; only titles, guests and events were looked at."
-    return _answer(values)
 
 
 async def list_interviews(request: web.Request) -> web.StreamResponse:
@@ -50,10 +25,10 @@ async def list_interviews(request: web.Request) -> web.StreamResponse:
         found = await interviews.latest(
             connection,
             request[VISIT].asker.role,
-            limit=min(_number(request, "limit", 50), _MOST),
-            offset=_number(request, "offset", 0),
+            limit=min(number(request, "limit", 50), _MOST),
+            offset=number(request, "offset", 0),
         )
-    return _answer({"interviews": [_values(interview, services.settings.site) for interview in found]})
+    return answer_with({"interviews": [_values(interview, services.settings.site) for interview in found]})
 
 
 async def interview(request: web.Request) -> web.StreamResponse:
@@ -63,7 +38,7 @@ async def interview(request: web.Request) -> web.StreamResponse:
         found = await open_interview(connection, request[VISIT].asker, request.match_info["id"])
         state = await states.load_state(connection, found)
     duration_ms = state.recording.duration_ms if state.recording else 0
-    return _answer({**_values(found, services.settings.site), "duration_ms": duration_ms})
+    return answer_with({**_values(found, services.settings.site), "duration_ms": duration_ms})
 
 
 async def transcript(request: web.Request) -> web.StreamResponse:
@@ -72,7 +47,7 @@ async def transcript(request: web.Request) -> web.StreamResponse:
         found = await open_interview(connection, request[VISIT].asker, request.match_info["id"])
         state = await states.load_state(connection, found)
         cues, _ = await states.load_lines(connection, found)
-    return _answer(captions.to_json(cues, state.recording.duration_ms if state.recording else 0))
+    return answer_with(captions.to_json(cues, state.recording.duration_ms if state.recording else 0))
 
 
 def _values(found: Interview, site: str) -> dict[str, Any]:
@@ -90,21 +65,3 @@ def _values(found: Interview, site: str) -> dict[str, Any]:
         "held_at": found.held_at.isoformat(),
         "url": f"{site}{found.address}",
     }
-
-
-def _number(request: web.Request, name: str, default: int) -> int:
-    value = request.query.get(name)
-    if value is None:
-        return default
-    if not (value.isascii() and value.isdigit() and len(value) < 7):
-        raise UsageError(f"{name} has to be a number, not {value[:40]!r}")
-    return int(value)
-
-
-def _answer(values: dict[str, Any]) -> web.Response:
-    return web.Response(
-        text=json.dumps(values, ensure_ascii=False),
-        content_type="application/json",
-        headers={"Cache-Control": "private, no-cache"},
-        zlib_executor_size=COMPRESS_ASIDE_BYTES,
-    )

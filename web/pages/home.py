@@ -15,6 +15,7 @@ from streamarchive.models import Interview, Recording
 
 from ..keys import RENDERER, SERVICES, VISIT
 from ..views import Card, Text, card
+from . import saved_searches
 
 _UPCOMING = 24
 _LATEST = 24
@@ -44,6 +45,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         live_cards = await _cards(connection, live, code)
         latest_cards = await _cards(connection, archived, code)
         context = {
+            "told": await saved_searches.fresh(connection, request),
             "live": [
                 OnAir(interview.id, shown, await _said_last(connection, interview))
                 for interview, shown in zip(live, live_cards, strict=True)

@@ -143,7 +143,7 @@ async def _chips(connection: AsyncConnection, asked: Asked, parsed: Query, visit
             if interview is not None and interviews.may_find(interview, role):
                 title = in_language(interview.titles, language.code)
                 label, lang = (title.text, title.lang) if title else (value, None)
-        chips.append(Choice(label, asked.url(typed=asking.without_filter(asked.typed, value)), lang=lang))
+        chips.append(Choice(label, asked.url(typed=asking.without_filter(parsed, name, value)), lang=lang))
     return chips
 
 
@@ -154,11 +154,10 @@ def _facet_groups(
     _ = language.gettext
     held = {(name, value.casefold()) for name, value in asking.filters(parsed)}
 
-    def choice(name: str, value: object, label: str, count: int, lang: str | None = None) -> Choice:
-        current = (name, str(value).casefold()) in held
-        changed = asking.without_filter if current else None
-        typed = changed(asked.typed, value) if changed else asking.with_filter(asked.typed, name, value)
-        return Choice(label, asked.url(typed=typed), current, count, lang)
+    def choice(name: str, value: str, label: str, count: int, lang: str | None = None) -> Choice:
+        current = (name, value.casefold()) in held
+        change = asking.without_filter if current else asking.with_filter
+        return Choice(label, asked.url(typed=change(parsed, name, value)), current, count, lang)
 
     events = []
     for event, count in answer.events:
@@ -169,7 +168,7 @@ def _facet_groups(
         (_("Speaker"), [choice("speaker", name, name, count) for name, count in answer.speakers.items()]),
         (_("Language"), [choice("lang", code, language.name_of(code), n) for code, n in answer.langs.items()]),
         (_("Event"), events),
-        (_("Year"), [choice("year", year, str(year), count) for year, count in answer.years.items()]),
+        (_("Year"), [choice("year", str(year), str(year), count) for year, count in answer.years.items()]),
     ]
     return [
         (label, values[:_FACET_VALUES])

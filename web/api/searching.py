@@ -1,0 +1,153 @@
+"""Search as JSON: what the page shows, with the same rights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from streamarchive.errors import UsageError
+from streamarchive.models import Interview
+from streamarchive.search import finding, query
+from streamarchive.search.answers import Answer, Moment, MomentsAnswer, moment_path
+from streamarchive.search.suggesting import Kind, Suggestion
+
+from .. import asking
+from ..asking import MOMENTS, Asked
+from ..keys import SERVICES, SUGGESTER, VISIT
+from .answers import answer_with, number
+
+_MOST, _MOMENTS = 100, 10
+
+
+async def search(request: web.Request) -> web.StreamResponse:
+    """`?q=` with `view`, `sort`, `after` and `limit`: the moments of the interviews found, or all moments."""
+    services, asked = request.app[SERVICES], _asked(request)
+    limit = min(number(request, "limit", 20), _MOST) or 1
+    choice: Any = {
+        "role": request[VISIT].asker.role,
+        "sort": asked.sort,
+        "cursor": asked.after,
+        "limit": limit,
+    }
+    parsed = query.parse(asked.typed)
+    answer: Answer | MomentsAnswer
+    if asked.view == MOMENTS:
+        answer = await finding.find_moments(services.database, services.search, parsed, **choice)
+    else:
+        answer = await finding.find(services.database, services.search, parsed, moments=_MOMENTS, **choice)
+    return answer_with(_values(answer, services.settings.site))
+
+
+async def facets(request: web.Request) -> web.StreamResponse:
+    """How many moments of the answer each speaker, language, event and year has."""
+    services, asked = request.app[SERVICES], _asked(request)
+    parsed = query.parse(asked.typed)
+    found = await finding.find_facets(services.database, services.search, parsed, role=request[VISIT].asker.role)
+    return answer_with(
+        {
+            "speakers": dict(found.speakers),
+            "languages": dict(found.langs),
+            "events": [{"names": dict(event.names), "count": count} for event, count in found.events],
+            "years": {str(year): count for year, count in found.years.items()},
+            "exact": found.exact,
+            "timed_out": found.timed_out,
+            "index_away": found.index_away,
+        }
+    )
+
+
+async def suggest(request: web.Request) -> web.StreamResponse:
+    """`?q=` as far as it is typed: `{"suggestions": [{"kind", "label", "text", "lang", "url"}]}`."""
+    visit = request[VISIT]
+    typed = request.query.get("q", "").strip()[: query.MAX_LENGTH]
+    _ = visit.language.gettext
+    labels = {
+        Kind.TITLE: _("Interview"),
+        Kind.GUEST: _("Guest"),
+        Kind.TERM: _("Term"),
+        Kind.PHRASE: _("Often said"),
+    }
+    found = await request.app[SUGGESTER].matching(typed, visit.asker.role)
+    return answer_with(
+        {
+            "suggestions": [
+                {
+                    "kind": one.kind,
+                    "label": labels[one.kind],
+                    "text": one.text,
+                    "lang": one.lang,
+                    "url": _url(one),
+                }
+                for one in found
+            ]
+        }
+    )
+
+
+def _url(one: Suggestion) -> str:
+    """Where choosing it leads: a title to its interview, anything else to what is found for it."""
+    if one.kind is Kind.TITLE and one.interviews is not None and len(one.interviews) == 1:
+        return f"/interviews/{next(iter(one.interviews))}"
+    words = one.text.replace('"', " ")
+    return Asked(f'"{words}"' if " " in words.strip() else words).url()
+
+
+def _asked(request: web.Request) -> Asked:
+    asked = asking.read(request.query)
+    if not asked.typed:
+        raise UsageError(f"say what to search for: {request.path}?q=…")
+    return asked
+
+
+def _values(answer: Answer | MomentsAnswer, site: str) -> dict[str, Any]:
+    if isinstance(answer, Answer):
+        pairs = [(found.interview, moment) for found in answer.found for moment in found.moments]
+        interviews: dict[str, Any] = {
+            "total_interviews": answer.total_interviews.value,
+            "interviews": [
+                {
+                    "interview": _reference(found.interview),
+                    "titles": dict(found.interview.titles),
+                    "url": f"{site}{found.interview.address}",
+                    "total": found.total,
+                }
+                for found in answer.found
+            ],
+        }
+    else:
+        pairs, interviews = [(found.interview, found.moment) for found in answer.found], {}
+    fallback = answer.fallback
+    return {
+        "total": answer.total.value,
+        "total_exact": answer.total.exact,
+        **interviews,
+        "hits": [_hit(interview, moment, site) for interview, moment in pairs],
+        "next": answer.next_cursor or None,
+        "ignored": list(answer.query.ignored),
+        "fallback": {"kind": fallback.kind, "query": fallback.query.text} if fallback else None,
+        "timed_out": answer.timed_out,
+        "index_away": answer.index_away,
+    }
+
+
+def _hit(interview: Interview, moment: Moment, site: str) -> dict[str, Any]:
+    cue = moment.cue
+    return {
+        "interview": _reference(interview),
+        "title": interview.title(),
+        "stage": interview.stage,
+        "start_ms": cue.start_ms,
+        "end_ms": cue.end_ms,
+        "text": cue.text,
+        "lang": cue.lang,
+        "speaker": cue.speaker,
+        "doubtful": cue.doubt is not None,
+        "spans": [list(span) for span in moment.spans],
+        "continued": moment.continued or None,
+        "url": f"{site}{moment_path(interview, cue.start_ms)}",
+    }
+
+
+def _reference(interview: Interview) -> str:
+    return interview.address.rsplit("/", 1)[-1]
