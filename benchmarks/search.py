@@ -134,7 +134,7 @@ async def _ask(index: SearchIndex, name: str, typed: Callable[[], str]) -> None:
     for _ in range(QUERIES):
         query = parse(typed())
         began = time.perf_counter()
-        found.append((await index.search(query)).total)
+        found.append((await index.search(query)).total.value)
         times.append(time.perf_counter() - began)
     _report(name, times, f"{sorted(found)[len(found) // 2]} moments")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CueDocument:
-    """One cue as the index knows it. `id` is deterministic; of two writes the higher `version` wins."""
+    """One cue as the index knows it. `id` is deterministic; of two writes the higher `version` wins.
+
+    `following` is how the next cue begins, so that a phrase across the border is found in the cue it starts
+    in; `version` rises with every change of it, too.
+    """
 
     id: str
     version: int
@@ -35,6 +40,7 @@ class CueDocument:
     speaker: str | None
     doubtful: bool
     held_at: datetime
+    following: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +67,60 @@ Operation = CueDocument | InterviewDocument | Tombstone
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One phrase that has to occur: the words of a query are clauses of one word, quoted ones longer."""
+    """One phrase that has to occur: the words of a query are clauses of one word, quoted ones longer.
+
+    A quoted clause is meant as it is written; another one is also met by other forms of its word.
+    `alternatives` are other wordings that meet the clause as well, such as its glossary pair.
+    """
 
     text: str
     negated: bool = False
+    quoted: bool = False
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query; see `streamarchive.search.query`."""
+    """A parsed query; see `streamarchive.search.query`.
+
+    An index reads `clauses`, `langs`, `speakers` and `interviews` (none named: any). `events`, `years`,
+    `after` and `before` are for `streamarchive.search.finding`, which knows the interviews they mean.
+    """
 
     text: str
     clauses: tuple[Clause, ...]
     langs: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
     interviews: tuple[InterviewId, ...] = ()
+    events: tuple[str, ...] = ()
+    years: tuple[int, ...] = ()
+    after: date | None = None
+    """Held on this day or later."""
+    before: date | None = None
+    """Held before this day."""
     ignored: tuple[str, ...] = ()
     """Parts that could not be understood, for the page to say so."""
 
 
+class Sort(StrEnum):
+    """The order of an answer; interviews of the same day are told apart by their ids."""
+
+    RELEVANCE = "relevance"
+    """All clauses in one cue or across its border, within half a minute, scattered; then the newest."""
+    NEWEST = "newest"
+    """What was said last first."""
+    OLDEST = "oldest"
+    """What was said first first."""
+    POSITION = "position"
+    """The newest interview first, its moments as they were said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A moment. `spans` are (start, end) character offsets into `text` as shown."""
+    """A moment. `spans` are (start, end) character offsets into `text` as shown.
+
+    `crosses_border`: a phrase of the query begins in this cue and ends in the next.
+    """
 
     document_id: str
     interview_id: InterviewId
@@ -92,8 +130,17 @@ class Hit:
     text: str
     lang: str
     speaker: str | None
+    doubtful: bool
     spans: tuple[tuple[int, int], ...]
-    score: float
+    crosses_border: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many there are; at least so many where `exact` is false."""
+
+    value: int
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +154,37 @@ class InterviewHits:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What an index answers. `total` counts moments; `interviews` is ordered, best first."""
+    """Interviews that meet a query. `total` counts moments, `total_interviews` interviews.
 
-    total: int
-    total_interviews: int
+    `next_cursor` asks for what comes after; empty at the end.
+    """
+
+    total: Total
+    total_interviews: Total
     interviews: tuple[InterviewHits, ...]
+    next_cursor: str = ""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Moments that meet a query, whatever interview they are in."""
+
+    total: Total
+    hits: tuple[Hit, ...]
+    next_cursor: str = ""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """How many moments of the answer each language, speaker and interview has; most first, then by name."""
+
+    langs: Mapping[str, int]
+    speakers: Mapping[str, int]
+    interviews: Mapping[InterviewId, int]
+    exact: bool = True
+    """False where there are too many moments to count them all: the newest have been counted."""
     timed_out: bool = False
 
 
@@ -142,11 +215,33 @@ class SearchIndex(Protocol):
         query: Query,
         *,
         hidden: Collection[InterviewId] = (),
-        offset: int = 0,
+        sort: Sort = Sort.RELEVANCE,
+        cursor: str = "",
         limit: int = 20,
         moments: int = 3,
     ) -> Results:
-        """Interviews in which every clause is met, without the `hidden` ones."""
+        """Interviews in which every clause is met, without the `hidden` ones, each with its best moments.
+
+        `cursor` is the `next_cursor` of an earlier answer to the same question: what comes after is neither
+        repeated nor skipped while new cues arrive. One that makes no sense asks for the beginning.
+        """
+
+    async def moments(
+        self,
+        query: Query,
+        *,
+        hidden: Collection[InterviewId] = (),
+        sort: Sort = Sort.RELEVANCE,
+        cursor: str = "",
+        limit: int = 20,
+    ) -> Moments:
+        """The moments of the interviews that `search` finds, one by one."""
+
+    async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
+        """The moments that `moments` finds, counted."""
+
+    async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
+        """Indexed Latin words that differ from this one by a letter or two, the likeliest first."""
 
     async def rebuild(self, batches: AsyncIterator[Sequence[Operation]]) -> int:
         """Fill a new index beside the old one and swap; the number of documents written.

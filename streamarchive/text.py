@@ -29,6 +29,9 @@ ANALYZER_VERSION = 1
 MAX_WORD = 64
 """Longer words are cut, in texts and queries alike: Elasticsearch would split them at 255 characters."""
 
+BORDER_UNITS = 12
+"""How many words or characters of the next cue a phrase that begins in this one may take in."""
+
 _HAN = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffdぁ-ゖァ-ヺー"
 _WORD = rf"(?:(?![{_HAN}])[^\W_]|[\u0300-\u036f])+"
 _TOKEN = re.compile(rf"(?P<han>[{_HAN}])|{_WORD}(?:['’]{_WORD})*")
@@ -120,6 +123,12 @@ def spans(text: str, phrases: Iterable[str]) -> tuple[tuple[int, int], ...]:
         else:
             merged.append((start, end))
     return tuple(merged)
+
+
+def beginning(text: str, units: int) -> str:
+    """The shown text as far as its first so many words or characters reach."""
+    found = tokens(text)
+    return text if len(found) <= units else text[: found[units - 1].end]
 
 
 def _word(folded: str) -> str:

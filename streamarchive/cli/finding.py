@@ -22,7 +22,7 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
     if answer.index_away:
         console.note("The search index cannot be reached: only titles, guests and events were looked at.")
     if options.json:
-        console.out_json({"total": answer.total, "hits": _hits(answer, settings.site)})
+        console.out_json({"total": answer.total.value, "hits": _hits(answer, settings.site)})
         return
     for found in answer.found:
         console.out(f"{found.interview.title()}  {settings.site}{found.interview.address}")

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from streamarchive import text
 from streamarchive.models import Cue, CueId, Interview, InterviewId
 from streamarchive.protocols import CueDocument, InterviewDocument
+
+LONGEST_SILENCE_MS = 10_000
+"""A phrase does not reach over a longer one."""
 
 
 def cue_document_id(interview_id: InterviewId, cue_id: CueId) -> str:
@@ -15,9 +19,18 @@ def cue_document_id(interview_id: InterviewId, cue_id: CueId) -> str:
 
 
 def cue_document(
-    cue: Cue, interview_id: InterviewId, held_at: datetime, version: int | None = None
+    cue: Cue,
+    interview_id: InterviewId,
+    held_at: datetime,
+    following: Cue | None = None,
+    version: int | None = None,
 ) -> CueDocument:
-    """The document of a cue in an interview; `version` is the cue's own unless the caller counts otherwise."""
+    """The document of a cue in an interview; `version` is the cue's own unless the caller counts otherwise.
+
+    `following` is the next cue of the transcript that the interview shows. After a long silence it does not
+    continue what was said.
+    """
+    continues = following is not None and following.start_ms - cue.end_ms <= LONGEST_SILENCE_MS
     return CueDocument(
         id=cue_document_id(interview_id, cue.id),
         version=cue.version if version is None else version,
@@ -29,6 +42,9 @@ def cue_document(
         speaker=cue.speaker,
         doubtful=cue.doubt is not None,
         held_at=held_at,
+        following=text.beginning(following.text, text.BORDER_UNITS)
+        if following is not None and continues
+        else "",
     )
 
 

@@ -19,7 +19,7 @@ from elasticsearch.helpers import async_streaming_bulk
 
 from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Operation, Query, Results, SearchHealth
+from streamarchive.protocols import Facets, Moments, Operation, Query, Results, SearchHealth, Sort, Total
 from streamarchive.search.elastic_requests import (
     DOCUMENTS,
     MAPPINGS,
@@ -92,13 +92,15 @@ class ElasticIndex:
         query: Query,
         *,
         hidden: Collection[InterviewId] = (),
-        offset: int = 0,
+        sort: Sort = Sort.RELEVANCE,  # noqa: ARG002 - next
+        cursor: str = "",
         limit: int = 20,
         moments: int = 3,
     ) -> Results:
         """See `SearchIndex.search`. One can page down to the 10,000th interview."""
+        offset = int(cursor or "0")
         asked = wanted(query)
-        nothing = Results(total=0, total_interviews=0, interviews=())
+        nothing = Results(Total(0), Total(0), ())
         if asked is None:
             return nothing
         request = Request(query, asked, hidden)
@@ -114,7 +116,27 @@ class ElasticIndex:
             except NotFoundError:
                 await self._create_first()
                 return nothing
-        return request.results(answer.body, moments)
+        return request.results(answer.body, offset, moments)
+
+    async def moments(
+        self,
+        query: Query,
+        *,
+        hidden: Collection[InterviewId] = (),
+        sort: Sort = Sort.RELEVANCE,
+        cursor: str = "",
+        limit: int = 20,
+    ) -> Moments:
+        """See `SearchIndex.moments`."""
+        raise NotImplementedError
+
+    async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
+        """See `SearchIndex.facets`."""
+        raise NotImplementedError
+
+    async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
+        """See `SearchIndex.similar`."""
+        raise NotImplementedError
 
     async def rebuild(self, batches: AsyncIterator[Sequence[Operation]]) -> int:
         """See `SearchIndex.rebuild`. A rebuild that begins later takes the place of an unfinished one."""

@@ -19,6 +19,7 @@ from streamarchive.protocols import (
     Query,
     Results,
     Tombstone,
+    Total,
 )
 from streamarchive.search.matching import SEARCH_SECONDS, Wanted, indexed, marks
 from streamarchive.text import ANALYZER_VERSION, Phrase
@@ -177,13 +178,16 @@ class Request:
         steps = [_step(contains, _CLAUSE_STEP) for _, contains in clauses]
         return steps + [_contains("terms", clause, boost=1 / len(clause.terms)) for clause, _ in clauses]
 
-    def results(self, answer: Mapping[str, Any], moments: int) -> Results:
+    def results(self, answer: Mapping[str, Any], offset: int, moments: int) -> Results:
         """Read the answer to `page`."""
         named = buckets(answer["aggregations"]["named"])
+        interviews = answer["aggregations"]["count"]["value"]
+        after = offset + len(answer["hits"]["hits"])
         return Results(
-            total=answer["hits"]["total"]["value"] - answer["aggregations"]["named"]["doc_count"],
-            total_interviews=answer["aggregations"]["count"]["value"],
+            total=Total(answer["hits"]["total"]["value"] - answer["aggregations"]["named"]["doc_count"]),
+            total_interviews=Total(interviews),
             interviews=tuple(self._interview(group, named, moments) for group in answer["hits"]["hits"]),
+            next_cursor=str(after) if offset < after < min(interviews, MAX_WINDOW) else "",
             timed_out=answer["timed_out"],
         )
 
@@ -208,8 +212,8 @@ class Request:
             text=source["text"],
             lang=source["lang"],
             speaker=source["speaker"],
+            doubtful=source["doubtful"],
             spans=marks(source["text"], self._query),
-            score=found["_score"] % _SURE_STEP,
         )
 
 

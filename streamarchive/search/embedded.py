@@ -20,7 +20,7 @@ from typing import IO, Concatenate, ParamSpec, TypeVar
 
 from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Operation, Query, Results, SearchHealth
+from streamarchive.protocols import Facets, Moments, Operation, Query, Results, SearchHealth, Sort, Total
 from streamarchive.search import generations
 from streamarchive.search.matching import SEARCH_SECONDS, wanted
 from streamarchive.search.ranking import Page, Ranking
@@ -60,13 +60,35 @@ class EmbeddedIndex:
         query: Query,
         *,
         hidden: Collection[InterviewId] = (),
-        offset: int = 0,
+        sort: Sort = Sort.RELEVANCE,  # noqa: ARG002 - next
+        cursor: str = "",
         limit: int = 20,
         moments: int = 3,
     ) -> Results:
         """See `SearchIndex.search`."""
-        page = Page(hidden=hidden, offset=max(offset, 0), limit=max(limit, 0), moments=max(moments, 0))
+        offset = int(cursor or "0")
+        page = Page(hidden=hidden, offset=offset, limit=max(limit, 0), moments=max(moments, 0))
         return await self._read(_search, query, page)
+
+    async def moments(
+        self,
+        query: Query,
+        *,
+        hidden: Collection[InterviewId] = (),
+        sort: Sort = Sort.RELEVANCE,
+        cursor: str = "",
+        limit: int = 20,
+    ) -> Moments:
+        """See `SearchIndex.moments`."""
+        raise NotImplementedError
+
+    async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
+        """See `SearchIndex.facets`."""
+        raise NotImplementedError
+
+    async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
+        """See `SearchIndex.similar`."""
+        raise NotImplementedError
 
     async def rebuild(self, batches: AsyncIterator[Sequence[Operation]]) -> int:
         """See `SearchIndex.rebuild`. Raises `SearchError` where another rebuild is running."""
@@ -283,7 +305,7 @@ def _clear_leftovers(connection: sqlite3.Connection, path: Path) -> None:
 def _search(connection: sqlite3.Connection, query: Query, page: Page) -> Results:
     asked = wanted(query)
     if asked is None:
-        return Results(total=0, total_interviews=0, interviews=())
+        return Results(Total(0), Total(0), ())
     deadline = time.monotonic() + SEARCH_SECONDS
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_CLOCKS)
     try:
@@ -292,7 +314,7 @@ def _search(connection: sqlite3.Connection, query: Query, page: Page) -> Results
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
-        return Results(total=0, total_interviews=0, interviews=(), timed_out=True)
+        return Results(Total(0), Total(0), (), timed_out=True)
     finally:
         connection.set_progress_handler(None, 0)
 

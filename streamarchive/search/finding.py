@@ -7,8 +7,9 @@ still holds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,19 +18,25 @@ from streamarchive import text
 from streamarchive.catalogue import interviews, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import SearchUnavailableError
-from streamarchive.models import Cue, CueId, Interview, InterviewId, Role
-from streamarchive.protocols import Hit, InterviewHits, Query, SearchIndex
+from streamarchive.models import Cue, CueId, Event, Interview, InterviewId, Role
+from streamarchive.protocols import Hit, InterviewHits, Query, SearchIndex, Sort, Total
 
 _TITLES_LOOKED_AT = 1_000
 """How many interviews are compared by their titles while the index is away."""
+_LONGEST_NUMBER = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A cue that met the query, as it reads now. `spans` are (start, end) offsets into its text."""
+    """A cue that met the query, as it reads now. `spans` are (start, end) offsets into its text.
+
+    Where a phrase goes on in the next cue, `continued` is how that begins and `continued_spans` its part of it.
+    """
 
     cue: Cue
     spans: tuple[tuple[int, int], ...]
+    continued: str = ""
+    continued_spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +49,74 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundMoment:
+    """A moment and the interview it is in."""
+
+    interview: Interview
+    moment: Moment
+
+
+class FallbackKind(StrEnum):
+    """Why something else was looked for than was typed; only where that found nothing."""
+
+    PINYIN = "pinyin"
+    """A name that sounds like it: 张伟 for zhangwei, 张炜 for 张伟."""
+    SPELLING = "spelling"
+    """Words and names spelled nearly like it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What was looked for instead, and why: "did you mean"."""
+
+    kind: FallbackKind
+    query: Query
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found. `index_away`: only titles, guests and events were looked at."""
+    """What was found. `index_away`: only titles, guests and events were looked at.
+
+    `timed_out`: the index answered with what it had found in time. `fallback`: nothing was found as it was
+    typed; this is what was found with these words instead, and `query` is still what was typed.
+    """
 
     query: Query
-    total: int
-    total_interviews: int
+    total: Total
+    total_interviews: Total
     found: tuple[Found, ...]
+    next_cursor: str = ""
+    timed_out: bool = False
+    index_away: bool = False
+    fallback: Fallback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MomentsAnswer:
+    """As `Answer`, moment by moment."""
+
+    query: Query
+    total: Total
+    found: tuple[FoundMoment, ...]
+    next_cursor: str = ""
+    timed_out: bool = False
+    index_away: bool = False
+    fallback: Fallback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FacetsAnswer:
+    """How many moments of the answer have each of these, most first; visible interviews only.
+
+    Each key is the value of its filter: `speaker:`, `lang:`, `event:`, `year:`, `in:`.
+    """
+
+    speakers: Mapping[str, int]
+    langs: Mapping[str, int]
+    events: tuple[tuple[Event, int], ...]
+    years: Mapping[int, int]
+    exact: bool = True
+    timed_out: bool = False
     index_away: bool = False
 
 
@@ -58,24 +126,32 @@ async def find(
     query: Query,
     *,
     role: Role,
-    offset: int = 0,
+    sort: Sort = Sort.RELEVANCE,
+    cursor: str = "",
     limit: int = 20,
     moments: int = 3,
 ) -> Answer:
-    """The interviews that meet every part of the query, `limit` of them from `offset` on, best first."""
+    """The interviews that meet every part of the query, `limit` of them after `cursor`, in order."""
     async with database.read() as connection:
         hidden = await interviews.hidden_from(connection, role)
     if not query.clauses:
-        return Answer(query, 0, 0, ())
+        return Answer(query, Total(0), Total(0), ())
     try:
-        results = await index.search(query, hidden=hidden, offset=offset, limit=limit, moments=moments)
+        results = await index.search(query, hidden=hidden, sort=sort, cursor=cursor, limit=limit, moments=moments)
     except SearchUnavailableError:
         async with database.read() as connection:
-            return await _by_names(connection, query, role, offset, limit)
+            return await _by_names(connection, query, role, cursor, limit)
     async with database.read() as connection:
         hidden = await interviews.hidden_from(connection, role)
         found = await _read_again(connection, results.interviews, query, hidden)
-    return Answer(query, results.total, results.total_interviews, found)
+    return Answer(
+        query,
+        results.total,
+        results.total_interviews,
+        found,
+        next_cursor=results.next_cursor,
+        timed_out=results.timed_out,
+    )
 
 
 async def _read_again(
@@ -108,15 +184,24 @@ def _belongs(cue: Cue, interview: Interview) -> bool:
     )
 
 
-async def _by_names(connection: AsyncConnection, query: Query, role: Role, offset: int, limit: int) -> Answer:
-    """What titles, guests and events know, while the index cannot be asked."""
+async def _by_names(connection: AsyncConnection, query: Query, role: Role, cursor: str, limit: int) -> Answer:
+    """What titles, guests and events know, while the index cannot be asked; a cursor says how many were shown."""
+    offset = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) < _LONGEST_NUMBER else 0
     meeting = [
         interview
         for interview in await interviews.latest(connection, role, limit=_TITLES_LOOKED_AT)
         if _meets(interview, query)
     ]
     found = tuple(Found(interview, 0, ()) for interview in meeting[offset : offset + limit])
-    return Answer(query, 0, len(meeting), found, index_away=True)
+    after = offset + len(found)
+    return Answer(
+        query,
+        Total(0),
+        Total(len(meeting)),
+        found,
+        next_cursor=str(after) if after < len(meeting) else "",
+        index_away=True,
+    )
 
 
 def _meets(interview: Interview, query: Query) -> bool:
@@ -132,7 +217,7 @@ def _meets(interview: Interview, query: Query) -> bool:
 def as_json(answer: Answer, site: str) -> dict[str, Any]:
     """Plain values, as the command line and the API print them; `site` is the public address."""
     return {
-        "total": answer.total,
+        "total": answer.total.value,
         "hits": [
             {
                 "interview": found.interview.address.rsplit("/", 1)[-1],

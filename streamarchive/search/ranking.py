@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Hit, InterviewHits, Query, Results
+from streamarchive.protocols import Hit, InterviewHits, Query, Results, Total
 from streamarchive.search.generations import INTERVIEW_BITS, PLACE_MASK
 from streamarchive.search.matching import Wanted, marks
 from streamarchive.text import Phrase
@@ -65,9 +65,11 @@ class Ranking:
         unranked = _Rank(0, sure=False, score=0.0)
         order = sorted(counts, key=lambda each: (best.get(each, unranked), each), reverse=True)
         shown = order[page.offset : page.offset + page.limit]
+        after = page.offset + len(shown)
         return Results(
-            total=sum(counts.values()),
-            total_interviews=len(counts),
+            total=Total(sum(counts.values())),
+            total_interviews=Total(len(counts)),
+            next_cursor=str(after) if page.offset < after < len(counts) else "",
             interviews=self._interview_hits(shown, counts, ranks, page.moments),
         )
 
@@ -169,7 +171,7 @@ class Ranking:
             for each in interviews
         }
         ids = self._ids(interviews)
-        hits = self._hits([n for numbers in best.values() for n in numbers], ids, ranks)
+        hits = self._hits([n for numbers in best.values() for n in numbers], ids)
         return tuple(
             InterviewHits(ids[each], counts[each], tuple(hits[n] for n in best[each])) for each in interviews
         )
@@ -181,9 +183,9 @@ class Ranking:
         )
         return {row[0]: InterviewId(row[1]) for row in rows}
 
-    def _hits(self, documents: list[int], ids: dict[int, InterviewId], ranks: dict[int, _Rank]) -> dict[int, Hit]:
+    def _hits(self, documents: list[int], ids: dict[int, InterviewId]) -> dict[int, Hit]:
         rows = self._connection.execute(
-            f"SELECT number, id, version, start_ms, end_ms, text, lang, speaker FROM {self._documents}"  # noqa: S608
+            f"SELECT number, id, version, start_ms, end_ms, text, lang, speaker, doubtful FROM {self._documents}"  # noqa: S608
             " WHERE number IN (SELECT value FROM json_each(?))",
             (json.dumps(documents),),
         )
@@ -197,10 +199,10 @@ class Ranking:
                 text=text,
                 lang=lang,
                 speaker=speaker,
+                doubtful=bool(doubtful),
                 spans=marks(text, self._query),
-                score=ranks[number].score,
             )
-            for number, document_id, version, start_ms, end_ms, text, lang, speaker in rows
+            for number, document_id, version, start_ms, end_ms, text, lang, speaker, doubtful in rows
         }
 
     # --- the language of FTS5 ---------------------------------------------------------------------------

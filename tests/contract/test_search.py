@@ -20,7 +20,15 @@ import pytest
 
 from streamarchive.errors import SearchError, SearchUnavailableError, SettingsError
 from streamarchive.models import InterviewId
-from streamarchive.protocols import CueDocument, InterviewDocument, Operation, Results, SearchIndex, Tombstone
+from streamarchive.protocols import (
+    CueDocument,
+    InterviewDocument,
+    Operation,
+    Results,
+    SearchIndex,
+    Tombstone,
+    Total,
+)
 from streamarchive.search import open_index
 from streamarchive.search.query import parse
 from tests.services import free_port
@@ -135,7 +143,7 @@ async def seen(index: SearchIndex) -> None:
 
 
 async def _finds(index: SearchIndex, typed: str) -> bool:
-    return (await find(index, typed)).total > 0
+    return (await find(index, typed)).total.value > 0
 
 
 async def put(index: SearchIndex, *operations: Operation) -> None:
@@ -228,8 +236,8 @@ async def test_words_phrases_and_characters_are_found(
 ) -> None:
     results = await find(spoken, typed)
     assert documents(results) == expected
-    assert results.total == len(expected)
-    assert results.total_interviews == len({name[0] for name in expected})
+    assert results.total.value == len(expected)
+    assert results.total_interviews.value == len({name[0] for name in expected})
     assert not results.timed_out
 
 
@@ -255,14 +263,13 @@ async def test_a_moment_carries_what_a_page_shows(index: SearchIndex) -> None:
     assert (hit.document_id, hit.interview_id, hit.version) == ("1", "one", 7)
     assert (hit.start_ms, hit.end_ms, hit.text) == (1500, 2500, "Hello there")
     assert (hit.lang, hit.speaker, hit.spans) == ("en", "Zhang Wei", ((0, 5),))
-    assert hit.score > 0
 
 
 async def test_clauses_may_be_met_by_different_moments_of_one_interview(spoken: SearchIndex) -> None:
     results = await find(spoken, "battery rain")
     assert interviews(results) == ["inta"]
     assert documents(results) == {"a1", "a3"}
-    assert results.total == 2
+    assert results.total.value == 2
     assert interviews(await find(spoken, "续航 rain")) == []
 
 
@@ -277,7 +284,7 @@ async def test_an_interview_met_by_its_names_alone_is_found_without_moments(spok
     results = await find(spoken, "北京车展")
     assert interviews(results) == ["intb"]
     assert results.interviews[0].moments == ()
-    assert (results.total, results.total_interviews, results.interviews[0].total) == (0, 1, 0)
+    assert (results.total.value, results.total_interviews.value, results.interviews[0].total) == (0, 1, 0)
 
 
 async def test_excluded_words_drop_the_moments_that_contain_them(spoken: SearchIndex) -> None:
@@ -289,7 +296,7 @@ async def test_excluded_words_drop_the_moments_that_contain_them(spoken: SearchI
 
 async def test_only_exclusions_find_nothing(spoken: SearchIndex) -> None:
     for typed in ("-battery", "lang:en", "", "!!!"):
-        assert (await find(spoken, typed)).total_interviews == 0
+        assert (await find(spoken, typed)).total_interviews.value == 0
 
 
 async def test_filters_narrow_to_languages_speakers_and_interviews(index: SearchIndex) -> None:
@@ -313,9 +320,9 @@ async def test_filters_narrow_to_languages_speakers_and_interviews(index: Search
 async def test_hidden_interviews_are_in_neither_hits_nor_totals(spoken: SearchIndex) -> None:
     results = await find(spoken, "battery", hidden=[InterviewId("inta"), InterviewId("unknown")])
     assert documents(results) == {"b3"}
-    assert (results.total, results.total_interviews) == (1, 1)
+    assert (results.total.value, results.total_interviews.value) == (1, 1)
     both = [InterviewId("inta"), InterviewId("intb")]
-    assert await find(spoken, "battery", hidden=both) == Results(0, 0, ())
+    assert await find(spoken, "battery", hidden=both) == Results(Total(0), Total(0), ())
 
 
 async def test_moments_with_more_clauses_come_first_and_doubtful_ones_last(index: SearchIndex) -> None:
@@ -337,15 +344,16 @@ async def test_the_answer_comes_in_pages_with_the_best_moments_of_each(index: Se
     await put(
         index, *(cue(f"{i}-{n}", f"int{i}", "same words here", at_ms=n) for i in range(7) for n in range(i + 1))
     )
-    pages = [await find(index, "words", offset=offset, limit=3, moments=2) for offset in (0, 3, 6, 9)]
-    assert [len(page.interviews) for page in pages] == [3, 3, 1, 0]
-    assert {(page.total, page.total_interviews) for page in pages} == {(28, 7)}
+    pages, cursor = [], ""
+    while not pages or cursor:
+        pages.append(await find(index, "words", cursor=cursor, limit=3, moments=2))
+        cursor = pages[-1].next_cursor
+    assert [len(page.interviews) for page in pages] == [3, 3, 1]
+    assert {(page.total.value, page.total_interviews.value) for page in pages} == {(28, 7)}
     found = [each for page in pages for each in page.interviews]
     assert {str(each.interview_id): each.total for each in found} == {f"int{i}": i + 1 for i in range(7)}
     assert all(len(each.moments) == min(each.total, 2) for each in found)
     assert all(hit.interview_id == each.interview_id for each in found for hit in each.moments)
-    beyond = await find(index, "words", offset=10**9)
-    assert (beyond.total, beyond.interviews) == (28, ())
 
 
 # --- writing --------------------------------------------------------------------------------------------
@@ -358,7 +366,7 @@ async def test_a_newer_version_replaces_an_older_one(index: SearchIndex) -> None
     assert documents(await find(index, "续航")) == {"1"}
     assert documents(await find(index, "first")) == set()
     assert documents(await find(index, "座舱")) == set()
-    assert (await find(index, "words")).total == 1
+    assert (await find(index, "words")).total.value == 1
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1), (3, 3, 3)])
@@ -367,7 +375,7 @@ async def test_writes_may_come_late_twice_and_in_any_order(index: SearchIndex, o
         await index.write([cue("1", "one", f"version{version} here", version=version)])
     await seen(index)
     assert marked(await find(index, "version3")) == ["version3"]
-    assert (await find(index, "here")).total == 1
+    assert (await find(index, "here")).total.value == 1
 
 
 async def test_in_one_batch_the_highest_version_wins(index: SearchIndex) -> None:
@@ -384,7 +392,7 @@ async def test_what_is_deleted_stays_deleted_against_late_writes(index: SearchIn
     assert documents(await find(index, "gone")) == set()
     await put(index, cue("1", "one", "gone no more", version=4))
     assert documents(await find(index, "gone")) == {"1"}
-    assert (await find(index, "stays")).total == 1
+    assert (await find(index, "stays")).total.value == 1
 
 
 async def test_an_older_deletion_is_ignored(index: SearchIndex) -> None:
@@ -451,7 +459,7 @@ async def test_several_processes_write_and_read_at_once(url: str) -> None:
             assert await writer.wait() == 0
         await seen(index)
         results = await find(index, "says")
-        assert (results.total, results.total_interviews) == (75, 3)
+        assert (results.total.value, results.total_interviews.value) == (75, 3)
 
 
 async def test_what_write_has_acknowledged_survives_kill_9(url: str) -> None:
@@ -465,8 +473,8 @@ async def test_what_write_has_acknowledged_survives_kill_9(url: str) -> None:
     async with opened(url) as index:
         await index.prepare()
         await seen(index)
-        assert (await find(index, "says")).total >= acknowledged
-        assert (await find(index, f"word{acknowledged - 1}")).total == 1
+        assert (await find(index, "says")).total.value >= acknowledged
+        assert (await find(index, f"word{acknowledged - 1}")).total.value == 1
 
 
 # --- rebuilding -----------------------------------------------------------------------------------------
@@ -568,7 +576,7 @@ async def test_a_rebuild_loses_nothing_that_processes_write_meanwhile(
     assert await writer.wait() == 0
     assert rebuilds > 0
     await seen(index)
-    assert (await find(index, "says")).total == 80
+    assert (await find(index, "says")).total.value == 80
 
 
 # --- whatever is typed ----------------------------------------------------------------------------------
@@ -589,7 +597,7 @@ def _nonsense(count: int) -> Iterable[str]:
 async def test_no_query_is_an_error(spoken: SearchIndex) -> None:
     for typed in _nonsense(500):
         results = await find(spoken, typed)
-        assert results.total >= 0, typed
+        assert results.total.value >= 0, typed
 
 
 async def test_strange_texts_can_be_indexed_and_found(index: SearchIndex) -> None:
@@ -630,7 +638,7 @@ def _comparable(results: Results) -> tuple[int, int, dict[str, object]]:
         str(each.interview_id): (each.total, {(hit.document_id, hit.spans) for hit in each.moments})
         for each in results.interviews
     }
-    return results.total, results.total_interviews, found
+    return results.total.value, results.total_interviews.value, found
 
 
 # --- when something is wrong ----------------------------------------------------------------------------
@@ -648,7 +656,7 @@ async def test_health_counts_documents(index: SearchIndex) -> None:
 async def test_an_index_may_be_deleted_at_any_moment(url: str, index: SearchIndex) -> None:
     await put(index, cue("1", "one", "lost line"))
     destroy(url)
-    assert (await find(index, "lost line")).total == 0
+    assert (await find(index, "lost line")).total.value == 0
     await put(index, cue("2", "one", "next line"))
     assert documents(await find(index, "line")) == {"2"}
     destroy(url)

@@ -105,7 +105,7 @@ async def test_an_interview_that_shows_another_recording_is_found_by_that_one(in
     await settled(indexing)
     query = parse("battery")
     results = await indexing.search.search(query)  # the index itself, not only what is shown of it
-    assert results.total == 0
+    assert results.total.value == 0
     assert await found(indexing, "lidar") == ["a lidar"]
 
 

@@ -22,7 +22,7 @@ _MOST = 100
 
 
 async def search(request: web.Request) -> web.StreamResponse:
-    """`?q=`, with `limit` and `offset` in interviews: `{"total", "hits": […]}`."""
+    """`?q=`, with `limit` in interviews and `after`: `{"total", "hits": […], "next"}`."""
     services = request.app[SERVICES]
     typed = request.query.get("q", "").strip()
     if not typed:
@@ -32,11 +32,12 @@ async def search(request: web.Request) -> web.StreamResponse:
         services.search,
         query.parse(typed),
         role=request[VISIT].asker.role,
-        offset=_number(request, "offset", 0),
+        cursor=request.query.get("after", ""),
         limit=min(_number(request, "limit", 20), _MOST),
         moments=10,
     )
     values = finding.as_json(answer, services.settings.site)
+    values["next"] = answer.next_cursor
     if answer.index_away:
         values["notice"] = "The search index is away; only titles, guests and events were looked at."
     return _answer(values)

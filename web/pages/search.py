@@ -20,20 +20,18 @@ from ..views import Found, Moment, card, moment
 
 PAGE = 20
 _MOMENTS = 4
-_FARTHEST = 2_000
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """The page."""
     visit, services = request[VISIT], request.app[SERVICES]
     typed = request.query.get("q", "").strip()
-    offset = _offset(request)
     answer = await finding.find(
         services.database,
         services.search,
         query.parse(typed),
         role=visit.asker.role,
-        offset=offset,
+        cursor=request.query.get("after", ""),
         limit=PAGE,
         moments=_MOMENTS,
     )
@@ -41,23 +39,18 @@ async def show(request: web.Request) -> web.StreamResponse:
         ids = [item.interview.recording_id for item in answer.found]
         files = await recordings.assets_of(connection, [key for key in ids if key is not None])
         found = [await _found(connection, item, visit.language.code, files) for item in answer.found]
-    after = offset + PAGE
-    more = after < min(answer.total_interviews, _FARTHEST)
     context = {
         "query_text": typed,
         "found": found,
-        "total": answer.total,
-        "total_interviews": answer.total_interviews,
+        "total": answer.total.value,
+        "total_interviews": answer.total_interviews.value,
         "ignored": answer.query.ignored,
         "away": answer.index_away,
-        "next_url": f"/search?{urlencode({'q': typed, 'from': after})}" if more else None,
+        "next_url": f"/search?{urlencode({'q': typed, 'after': answer.next_cursor})}"
+        if answer.next_cursor
+        else None,
     }
     return request.app[RENDERER].page(request, "search.html", context)
-
-
-def _offset(request: web.Request) -> int:
-    value = request.query.get("from", "0")
-    return min(int(value), _FARTHEST) if value.isascii() and value.isdigit() and len(value) < 6 else 0
 
 
 async def _found(
