@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import AsyncIterator
 
+from streamarchive.catalogue import transcripts
+from streamarchive.catalogue.database import Database
 from streamarchive.cli import console
 from streamarchive.models import Role
+from streamarchive.protocols import Portion, Source
 from streamarchive.search import feed, finding, query
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
@@ -48,9 +52,31 @@ def _hits(answer: finding.Answer, site: str) -> list[dict[str, object]]:
     ]
 
 
-async def reindex(settings: Settings, _options: argparse.Namespace) -> None:
-    """Build the index anew beside the old one; searches go on meanwhile."""
+async def reindex(settings: Settings, options: argparse.Namespace) -> None:
+    """Build the index anew beside the old one, or go on with that; searches go on meanwhile."""
     async with open_services(settings) as services:
-        await services.search.prepare()
-        count = await services.search.rebuild(feed.everything(services.database))
-    console.out(f"The search index holds {count} documents.")
+        with console.progress("Indexing") as progress:
+            count = await services.search.rebuild(_shown(services.database, progress), afresh=options.afresh)
+            progress(1.0)
+        health = await services.search.health()
+    if options.json:
+        console.out_json({"written": count, "documents": health.documents})
+    else:
+        console.out(
+            f"The search index has been replaced; {count} documents were written. It is {health.sentence}."
+        )
+
+
+def _shown(database: Database, progress: console.Progress) -> Source:
+    """Everything there is, telling how much of it has been taken."""
+
+    async def source(after: int) -> AsyncIterator[Portion]:
+        if after:
+            console.note("Going on where an earlier reindex stopped (--afresh begins anew).")
+        async with database.read() as connection:
+            last = await transcripts.newest_id(connection)
+        async for portion in feed.everything(database, after):
+            yield portion
+            progress(min(portion.checkpoint / last, 1.0) if last else 1.0)
+
+    return source

@@ -6,7 +6,7 @@ no plugins. What a person typed reaches it as phrases of terms, never as `query_
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from streamarchive.models import InterviewId
@@ -256,12 +256,3 @@ def _any_of(queries: Sequence[Json]) -> Json:
 
 def _step(query: Json, boost: float) -> Json:
     return {"constant_score": {"filter": query, "boost": boost}}
-
-
-def swap(name: str, building: str, index: str, old: Iterable[str]) -> list[Json]:
-    """The alias actions that put a new index in the place of the old, all at once."""
-    return [
-        {"remove": {"index": index, "alias": building}},
-        {"add": {"index": index, "alias": name}},
-        *({"remove_index": {"index": each}} for each in old),
-    ]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -170,5 +171,5 @@ async def test_an_index_that_was_deleted_is_rebuilt_from_the_catalogue(tmp_path:
     async with open_services(settings) as archive:
         await archive.search.prepare()
         assert await found(archive, "battery") == []
-        assert await archive.search.rebuild(feed.everything(archive.database)) == 2
+        assert await archive.search.rebuild(partial(feed.everything, archive.database)) == 2
         assert await found(archive, "battery") == ["the battery"]
