@@ -279,6 +279,9 @@ class SearchIndex(Protocol):
     async def stored(self, ids: Collection[str]) -> dict[str, Stored]:
         """What the index has of these documents; those that it does not know are not in the answer."""
 
+    async def damage(self) -> str:
+        """What is wrong with the index in itself, whatever it holds, in a sentence; empty if nothing is."""
+
     def documents(self) -> AsyncIterator[Sequence[Stored]]:
         """Every document there is at the moment, in pages, in no order; none of those that are gone."""
 

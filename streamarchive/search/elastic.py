@@ -123,6 +123,11 @@ class ElasticIndex:
             if each.get("found")
         }
 
+    async def damage(self) -> str:
+        """See `SearchIndex.damage`. The server checks its files itself; what it finds is red."""
+        health = await self.health()
+        return "" if health.ok else health.sentence
+
     async def documents(self) -> AsyncIterator[Sequence[Stored]]:
         """See `SearchIndex.documents`."""
         async with self._server.translated():

@@ -133,6 +133,11 @@ class EmbeddedIndex:
         """See `SearchIndex.stored`."""
         return await self._read(_stored, ids)
 
+    async def damage(self) -> str:
+        """See `SearchIndex.damage`."""
+        damaged = await self._write(_damaged)
+        return f"the search index {self._file.path} is damaged; `streamarchive reindex` makes a new one" * damaged
+
     async def documents(self) -> AsyncIterator[Sequence[Stored]]:
         """See `SearchIndex.documents`."""
         after = ""
@@ -341,6 +346,10 @@ def _clear_leftovers(connection: sqlite3.Connection, path: Path) -> None:
 def _stored(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, Stored]:
     generation = generations.numbers(connection, "current")[0]
     return {each.id: each for each in generations.stored(connection, generation, ids)}
+
+
+def _damaged(connection: sqlite3.Connection) -> bool:
+    return generations.damaged(connection, generations.numbers(connection, "current")[0])
 
 
 def _documents(connection: sqlite3.Connection, after: str) -> list[Stored]:

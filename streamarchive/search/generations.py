@@ -172,16 +172,31 @@ def apply(connection: sqlite3.Connection, generation: int, changes: Sequence[Cha
 
 
 def stored(connection: sqlite3.Connection, generation: int, ids: Iterable[str]) -> list[Stored]:
-    """What is known of these documents. One whose terms are not indexed is not there, whatever its row says."""
+    """What is known of these documents."""
     found = connection.execute(
-        f"SELECT d.id, d.version, 0 FROM documents_{generation} AS d"  # noqa: S608 - our own table names
-        f" JOIN terms_{generation}_docsize AS s ON s.id = d.number"
-        " WHERE d.id IN (SELECT value FROM json_each(:ids))"
+        f"SELECT id, version, 0 FROM documents_{generation}"  # noqa: S608 - our own table names
+        " WHERE id IN (SELECT value FROM json_each(:ids))"
         f" UNION ALL SELECT id, version, 1 FROM tombstones_{generation}"
         " WHERE id IN (SELECT value FROM json_each(:ids))",
         {"ids": json.dumps(list(ids))},
     )
     return [Stored(document_id, version, gone=bool(gone)) for document_id, version, gone in found]
+
+
+def damaged(connection: sqlite3.Connection, generation: int) -> bool:
+    """Whether its documents and its terms differ, or the terms are not what FTS5 has written; minutes long."""
+    documents, terms = f"documents_{generation}", f"terms_{generation}"
+    try:
+        connection.execute(f"INSERT INTO {terms} ({terms}) VALUES ('integrity-check')")  # noqa: S608
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        return True
+    unlike = connection.execute(
+        f"SELECT (SELECT count(*) FROM {documents} WHERE number NOT IN (SELECT id FROM {terms}_docsize))"  # noqa: S608
+        f" + (SELECT count(*) FROM {terms}_docsize WHERE id NOT IN (SELECT number FROM {documents}))"
+    )
+    return bool(unlike.fetchone()[0])
 
 
 def page(connection: sqlite3.Connection, generation: int, after: str, limit: int) -> list[Stored]:
