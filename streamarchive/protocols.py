@@ -222,6 +222,15 @@ class SearchHealth:
     analyzer_current: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class SearchFinding:
+    """One thing that `doctor` has looked at, and what to know or do about it."""
+
+    subject: str
+    ok: bool
+    sentence: str
+
+
 class SearchIndex(Protocol):
     """A disposable index over cues and interviews; the catalogue is the truth.
 
@@ -287,6 +296,9 @@ class SearchIndex(Protocol):
 
     async def health(self) -> SearchHealth:
         """Look, do not raise."""
+
+    async def examine(self) -> Sequence[SearchFinding]:
+        """Look at everything that an operator has to set up; do not raise."""
 
     async def close(self) -> None:
         """Release connections."""

@@ -9,6 +9,9 @@ For an index, `terms` turns tokens into terms without losing positions: a Han ch
 is stored as the pair of both, any other token as itself. Term *i* begins at token *i*, so a phrase of the
 text is a phrase of terms, and Chinese is found as exact substrings without a dictionary. Punctuation and
 spaces separate Latin words and are otherwise ignored, as in English phrases: 埃隆·马斯克 is found by 埃隆马斯克.
+
+Two looser comparisons are for words that were not quoted: `stem` (English inflections) and `wordings` (what is
+called 軟體 in Taiwan is 软件 elsewhere; 800V may be written 800 V).
 """
 
 from __future__ import annotations
@@ -18,12 +21,14 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import snowballstemmer
 
 if TYPE_CHECKING:
     from opencc import OpenCC
 
-ANALYZER_VERSION = 1
+ANALYZER_VERSION = 2
 """Rises with every change that makes old terms unequal to new ones; an index of another one is rebuilt."""
 
 MAX_WORD = 64
@@ -35,6 +40,8 @@ BORDER_UNITS = 12
 _HAN = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffdぁ-ゖァ-ヺー"
 _WORD = rf"(?:(?![{_HAN}])[^\W_]|[\u0300-\u036f])+"
 _TOKEN = re.compile(rf"(?P<han>[{_HAN}])|{_WORD}(?:['’]{_WORD})*")
+_ENGLISH = re.compile(r"[a-z]{3,}")
+_NUMBER_AND_UNIT = re.compile(r"(\d+)([^\W\d_]{1,4})|([^\W\d_]{1,4})(\d+)")
 _APOSTROPHE = re.compile("['’]")
 
 _FURTHER_SIMPLIFIED = {"著": "着", "藉": "借", "瞭": "了"}
@@ -89,8 +96,11 @@ def terms(found: Sequence[Token]) -> tuple[str, ...]:
 def phrase(text: str) -> Phrase | None:
     """How to ask an index for this word or phrase; None if there is nothing in it to search for."""
     found = tokens(text)
-    if not found:
-        return None
+    return phrase_of(found) if found else None
+
+
+def phrase_of(found: Sequence[Token]) -> Phrase:
+    """How to ask an index for these tokens in a row, of which there is at least one."""
     stored = terms(found)
     if not found[-1].han:
         return Phrase(stored)
@@ -99,30 +109,66 @@ def phrase(text: str) -> Phrase | None:
     return Phrase(stored, prefix=True)
 
 
-def occurrences(found: Sequence[Token], wanted: Sequence[Token]) -> list[tuple[int, int]]:
-    """Where the `wanted` tokens stand in a row, as (start, end) offsets into the shown text."""
+def places(found: Sequence[Token], wanted: Sequence[Token]) -> list[tuple[int, int]]:
+    """Where the `wanted` tokens stand in a row: the numbers of the first and of the one after the last."""
     length = len(wanted)
     if not length:
         return []
     words = [token.text for token in found]
     pattern = [token.text for token in wanted]
     return [
-        (found[at].start, found[at + length - 1].end)
+        (at, at + length)
         for at in range(len(words) - length + 1)
         if words[at] == pattern[0] and words[at : at + length] == pattern
     ]
 
 
+def occurrences(found: Sequence[Token], wanted: Sequence[Token]) -> list[tuple[int, int]]:
+    """Where the `wanted` tokens stand in a row, as (start, end) offsets into the shown text."""
+    return [(found[first].start, found[end - 1].end) for first, end in places(found, wanted)]
+
+
 def spans(text: str, phrases: Iterable[str]) -> tuple[tuple[int, int], ...]:
     """What to mark in a shown text: (start, end) offsets of every phrase, in order, without overlaps."""
     found = tokens(text)
+    return merge(place for wanted in phrases for place in occurrences(found, tokens(wanted)))
+
+
+def merge(places: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """These (start, end) offsets in order, those that overlap joined."""
     merged: list[tuple[int, int]] = []
-    for start, end in sorted(place for wanted in phrases for place in occurrences(found, tokens(wanted))):
+    for start, end in sorted(places):
         if merged and start < merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
             merged.append((start, end))
     return tuple(merged)
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """What the inflections of a folded English word have in common; any other word is its own stem."""
+    return str(_stemmer().stemWord(word)) if _ENGLISH.fullmatch(word) else word
+
+
+@lru_cache(maxsize=1024)
+def wordings(text: str) -> tuple[str, ...]:
+    """Other ways to write this word or phrase: Taiwan's and the mainland's vocabulary, a unit set apart."""
+    text = text.encode(errors="ignore").decode()  # OpenCC refuses halves of characters
+    found = tokens(text)
+    others = []
+    if sum(token.han for token in found) > 1:
+        simplified = "".join(token.text if token.han else text[token.start : token.end] for token in found)
+        others = [_converter("tw2sp").convert(text), _converter("s2twp").convert(simplified)]
+    if len(found) == 1 and (split := _NUMBER_AND_UNIT.fullmatch(found[0].text)):
+        others.append(" ".join(part for part in split.groups() if part))
+    distinct = {_words(tokens(other)): other for other in reversed(others)}
+    distinct.pop(_words(found), None)
+    return tuple(distinct.values())
+
+
+def _words(found: Iterable[Token]) -> tuple[str, ...]:
+    return tuple(token.text for token in found)
 
 
 def beginning(text: str, units: int) -> str:
@@ -177,15 +223,20 @@ def _continues(character: str) -> bool:
 def _simplify(character: str) -> str:
     # One character at a time: OpenCC decides some by their neighbours (乾隆 but 乾净), and a query sees fewer
     # neighbours than the text it has to find.
-    simplified: str = _converter().convert(character)
+    simplified: str = _converter("t2s").convert(character)
     if len(simplified) != 1:
         return character
     return _FURTHER_SIMPLIFIED.get(simplified, simplified)
 
 
 @cache
-def _converter() -> OpenCC:
+def _converter(kind: str) -> OpenCC:
     # Six megabytes and 80 ms that an archive without Chinese never pays.
     from opencc import OpenCC
 
-    return OpenCC("t2s")
+    return OpenCC(kind)
+
+
+@cache
+def _stemmer() -> Any:  # noqa: ANN401 - the package has no types
+    return snowballstemmer.stemmer("english")

@@ -6,10 +6,10 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, outbox, tables
@@ -257,6 +257,57 @@ async def hidden_from(connection: AsyncConnection, role: Role) -> set[InterviewI
     """The interviews that search must not show this role."""
     rows = await connection.execute(select(_t.c.id).where(~_listed(role)))
     return {row.id for row in rows}
+
+
+async def held(
+    connection: AsyncConnection,
+    *,
+    event_ids: Collection[int] | None = None,
+    years: Collection[int] = (),
+    after: date | None = None,
+    before: date | None = None,
+) -> set[InterviewId]:
+    """The interviews of these events (None: of any or none) held in these years (UTC) and between these days."""
+    conditions: list[ColumnElement[bool]] = []
+    if event_ids is not None:
+        conditions.append(_t.c.event_id.in_(event_ids))
+    if years:
+        conditions.append(or_(*(_between(date(year, 1, 1), _next_year(year)) for year in years)))
+    conditions.append(_between(after, before))
+    return {row.id for row in await connection.execute(select(_t.c.id).where(*conditions))}
+
+
+def _next_year(year: int) -> date | None:
+    return date(year + 1, 1, 1) if year < date.max.year else None
+
+
+def _between(first: date | None, end: date | None) -> ColumnElement[bool]:
+    bounds: list[ColumnElement[bool]] = [true()]
+    if first is not None:
+        bounds.append(_t.c.held_at >= datetime.combine(first, time(), UTC))
+    if end is not None:
+        bounds.append(_t.c.held_at < datetime.combine(end, time(), UTC))
+    return and_(*bounds)
+
+
+async def event_and_date(
+    connection: AsyncConnection, ids: Collection[InterviewId]
+) -> dict[InterviewId, tuple[int | None, datetime]]:
+    """The event's id, if there is one, and when each is held."""
+    rows = await connection.execute(select(_t.c.id, _t.c.event_id, _t.c.held_at).where(_t.c.id.in_(ids)))
+    return {row.id: (row.event_id, row.held_at) for row in rows}
+
+
+async def guest_names(connection: AsyncConnection, role: Role) -> set[str]:
+    """The names, in every language, of the guests of the interviews that this role may find."""
+    guest, person = tables.interview_guest, tables.person
+    rows = await connection.execute(
+        select(person.c.names)
+        .join(guest, guest.c.person_id == person.c.id)
+        .join(_t, _t.c.id == guest.c.interview_id)
+        .where(_listed(role))
+    )
+    return {name for row in rows for name in row.names.values() if name}
 
 
 def may_see(interview: Interview, role: Role) -> bool:

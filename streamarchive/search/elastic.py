@@ -15,14 +15,17 @@ from streamarchive.protocols import (
     Operation,
     Query,
     Results,
+    SearchFinding,
     SearchHealth,
     Sort,
     Source,
     Stored,
-    Total,
 )
 from streamarchive.search.elastic_indexes import Indexes
-from streamarchive.search.elastic_requests import DOCUMENTS, Json, Request, buckets
+from streamarchive.search.elastic_inspection import Inspection
+from streamarchive.search.elastic_queries import Request
+from streamarchive.search.elastic_requests import DOCUMENTS
+from streamarchive.search.elastic_searching import NO_FACETS, NO_MOMENTS, NO_RESULTS, Searching
 from streamarchive.search.elastic_server import MISSING, Access, Server
 from streamarchive.search.matching import SEARCH_SECONDS, wanted
 
@@ -38,6 +41,7 @@ class ElasticIndex:
         self._server = Server(url, access)
         self._client = self._server.brisk
         self._name = name
+        self._asking = Searching(self._client, name, self._refuse)
         self._indexes = Indexes(self._server, name)
 
     async def prepare(self) -> None:
@@ -57,27 +61,18 @@ class ElasticIndex:
         query: Query,
         *,
         hidden: Collection[InterviewId] = (),
-        sort: Sort = Sort.RELEVANCE,  # noqa: ARG002 - next
+        sort: Sort = Sort.RELEVANCE,
         cursor: str = "",
         limit: int = 20,
         moments: int = 3,
     ) -> Results:
         """See `SearchIndex.search`. One can page down to the 10,000th interview."""
-        offset = int(cursor or "0")
         asked = wanted(query)
-        nothing = Results(Total(0), Total(0), ())
         if asked is None:
-            return nothing
-        request = Request(query, asked, hidden)
-        offset, limit, moments = max(offset, 0), max(limit, 0), max(moments, 0)
+            return NO_RESULTS
         async with self._searching():
-            meeting = await self._meeting(request)
-            if meeting is not None and not meeting:
-                return nothing
-            answer = await self._client.search(
-                index=self._name, body=request.page(meeting, offset, limit, moments)
-            )
-        return request.results(answer.body, offset, moments)
+            request = Request(query, asked, hidden)
+            return await self._asking.interviews(request, sort, cursor, max(limit, 0), max(moments, 0))
 
     async def moments(
         self,
@@ -89,15 +84,24 @@ class ElasticIndex:
         limit: int = 20,
     ) -> Moments:
         """See `SearchIndex.moments`."""
-        raise NotImplementedError
+        asked = wanted(query)
+        if asked is None:
+            return NO_MOMENTS
+        async with self._searching():
+            return await self._asking.moments(Request(query, asked, hidden), sort, cursor, max(limit, 0))
 
     async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
         """See `SearchIndex.facets`."""
-        raise NotImplementedError
+        asked = wanted(query)
+        if asked is None:
+            return NO_FACETS
+        async with self._searching():
+            return await self._asking.facets(Request(query, asked, hidden))
 
     async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
         """See `SearchIndex.similar`."""
-        raise NotImplementedError
+        async with self._searching():
+            return await self._asking.similar(word, limit)
 
     async def rebuild(self, source: Source, *, afresh: bool = False) -> int:
         """See `SearchIndex.rebuild`. Of several rebuilds at once, the first to end is the one that counts."""
@@ -177,29 +181,13 @@ class ElasticIndex:
             analyzer_current=state.current,
         )
 
+    async def examine(self) -> Sequence[SearchFinding]:
+        """See `SearchIndex.examine`."""
+        return await Inspection(self._server, self._indexes, self._name).findings()
+
     async def close(self) -> None:
         """Release connections."""
         await self._server.close()
-
-    # --- searching --------------------------------------------------------------------------------------
-
-    async def _meeting(self, request: Request) -> set[InterviewId] | None:
-        """The interviews in which every clause occurs; None where the page itself will tell."""
-        searches = request.meeting()
-        if not searches:
-            return None
-        lines: list[Json] = []
-        for search in searches:
-            lines += [{"index": self._name}, search]
-        answers = await self._client.msearch(searches=lines)
-        found = []
-        for answer in answers["responses"]:
-            if answer["status"] == MISSING:
-                raise SearchUnavailableError(self._none_yet())
-            if "error" in answer:
-                self._server.refuse(answer["status"], answer["error"].get("reason", ""))
-            found.append(buckets(answer["aggregations"]))
-        return set.intersection(*found)
 
     @asynccontextmanager
     async def _searching(self) -> AsyncIterator[None]:
@@ -209,6 +197,11 @@ class ElasticIndex:
                 yield
             except NotFoundError as error:
                 raise SearchUnavailableError(self._none_yet()) from error
+
+    def _refuse(self, status: int, reason: str) -> None:
+        if status == MISSING:
+            raise SearchUnavailableError(self._none_yet())
+        self._server.refuse(status, reason)
 
     def _none_yet(self) -> str:
         return f"{self._server.address} has no index {self._name!r} yet; `streamarchive reindex` makes one"

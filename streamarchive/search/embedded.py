@@ -27,14 +27,13 @@ from streamarchive.protocols import (
     Portion,
     Query,
     Results,
+    SearchFinding,
     SearchHealth,
     Sort,
     Source,
     Stored,
-    Total,
 )
-from streamarchive.search import generations
-from streamarchive.search.matching import SEARCH_SECONDS, wanted
+from streamarchive.search import generations, spelling
 from streamarchive.search.ranking import Page, Ranking
 from streamarchive.text import ANALYZER_VERSION
 
@@ -45,7 +44,6 @@ BATCH = 500
 PAGE = 2_000
 """Documents that `documents` looks at in one transaction."""
 READERS = 2
-_STEPS_BETWEEN_CLOCKS = 10_000
 
 _NEWER = "the search index belongs to a newer StreamArchive; bring this process to the same version"
 
@@ -76,15 +74,14 @@ class EmbeddedIndex:
         query: Query,
         *,
         hidden: Collection[InterviewId] = (),
-        sort: Sort = Sort.RELEVANCE,  # noqa: ARG002 - next
+        sort: Sort = Sort.RELEVANCE,
         cursor: str = "",
         limit: int = 20,
         moments: int = 3,
     ) -> Results:
         """See `SearchIndex.search`."""
-        offset = int(cursor or "0")
-        page = Page(hidden=hidden, offset=offset, limit=max(limit, 0), moments=max(moments, 0))
-        return await self._read(_search, query, page)
+        page = Page(hidden, sort, cursor, max(limit, 0))
+        return await self._read(lambda connection: _ranking(connection, query, page).interviews(max(moments, 0)))
 
     async def moments(
         self,
@@ -96,15 +93,18 @@ class EmbeddedIndex:
         limit: int = 20,
     ) -> Moments:
         """See `SearchIndex.moments`."""
-        raise NotImplementedError
+        page = Page(hidden, sort, cursor, max(limit, 0))
+        return await self._read(lambda connection: _ranking(connection, query, page).moments())
 
     async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
         """See `SearchIndex.facets`."""
-        raise NotImplementedError
+        page = Page(hidden, Sort.RELEVANCE, "", 0)
+        return await self._read(lambda connection: _ranking(connection, query, page).facets())
 
     async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
         """See `SearchIndex.similar`."""
-        raise NotImplementedError
+        word = spelling.comparable(word)
+        return await self._read(_similar, word, limit) if word else ()
 
     async def rebuild(self, source: Source, *, afresh: bool = False) -> int:
         """See `SearchIndex.rebuild`. Raises `SearchError` where another rebuild is running."""
@@ -155,6 +155,11 @@ class EmbeddedIndex:
             return await self._read(_health)
         except SearchError as error:
             return SearchHealth(ok=False, sentence=str(error), analyzer_current=False)
+
+    async def examine(self) -> Sequence[SearchFinding]:
+        """See `SearchIndex.examine`."""
+        health = await self.health()
+        return [SearchFinding("index", health.ok and health.analyzer_current, health.sentence)]
 
     async def close(self) -> None:
         """Wait for what is under way and close the file."""
@@ -357,21 +362,18 @@ def _documents(connection: sqlite3.Connection, after: str) -> list[Stored]:
     return generations.page(connection, generation, after, PAGE)
 
 
-def _search(connection: sqlite3.Connection, query: Query, page: Page) -> Results:
-    asked = wanted(query)
-    if asked is None:
-        return Results(Total(0), Total(0), ())
-    deadline = time.monotonic() + SEARCH_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_CLOCKS)
-    try:
-        generation = generations.numbers(connection, "current")[0]
-        return Ranking(connection, generation, query, asked).results(page)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-        return Results(Total(0), Total(0), (), timed_out=True)
-    finally:
-        connection.set_progress_handler(None, 0)
+def _ranking(connection: sqlite3.Connection, query: Query, page: Page) -> Ranking:
+    return Ranking(connection, generations.numbers(connection, "current")[0], query, page)
+
+
+def _similar(connection: sqlite3.Connection, word: str, limit: int) -> tuple[str, ...]:
+    generation = generations.numbers(connection, "current")[0]
+    first = word[:1]
+    rows = connection.execute(
+        f"SELECT term, doc FROM vocabulary_{generation} WHERE term >= ? AND term < ?",  # noqa: S608
+        (first, chr(ord(first) + 1)),
+    )
+    return spelling.nearest(word, rows, limit)
 
 
 def _health(connection: sqlite3.Connection) -> SearchHealth:

@@ -2,122 +2,57 @@
 
 Visibility is not indexed: interviews that the asker may not see in lists are excluded by id, and every hit is
 read again from the catalogue, so that hiding, renaming and correcting are effective at once, whatever the index
-still holds.
+still holds. Events and dates are asked of the catalogue, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import text
-from streamarchive.catalogue import interviews, transcripts
+from streamarchive.catalogue import glossary, interviews, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import SearchUnavailableError
 from streamarchive.models import Cue, CueId, Event, Interview, InterviewId, Role
-from streamarchive.protocols import Hit, InterviewHits, Query, SearchIndex, Sort, Total
+from streamarchive.protocols import Hit, InterviewHits, Moments, Query, Results, SearchIndex, Sort, Total
+from streamarchive.search import fallbacks
+from streamarchive.search.answers import (
+    Answer,
+    FacetsAnswer,
+    Fallback,
+    Found,
+    FoundMoment,
+    Moment,
+    MomentsAnswer,
+    as_json,
+    moment_path,
+)
+from streamarchive.search.expansion import expanded
+from streamarchive.search.matching import marks
+
+__all__ = [
+    "Answer",
+    "FacetsAnswer",
+    "Fallback",
+    "Found",
+    "FoundMoment",
+    "Moment",
+    "MomentsAnswer",
+    "as_json",
+    "find",
+    "find_facets",
+    "find_moments",
+    "moment_path",
+]
 
 _TITLES_LOOKED_AT = 1_000
 """How many interviews are compared by their titles while the index is away."""
 _LONGEST_NUMBER = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A cue that met the query, as it reads now. `spans` are (start, end) offsets into its text.
-
-    Where a phrase goes on in the next cue, `continued` is how that begins and `continued_spans` its part of it.
-    """
-
-    cue: Cue
-    spans: tuple[tuple[int, int], ...]
-    continued: str = ""
-    continued_spans: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An interview that meets the query. `total` counts its moments, shown or not."""
-
-    interview: Interview
-    total: int
-    moments: tuple[Moment, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FoundMoment:
-    """A moment and the interview it is in."""
-
-    interview: Interview
-    moment: Moment
-
-
-class FallbackKind(StrEnum):
-    """Why something else was looked for than was typed; only where that found nothing."""
-
-    PINYIN = "pinyin"
-    """A name that sounds like it: 张伟 for zhangwei, 张炜 for 张伟."""
-    SPELLING = "spelling"
-    """Words and names spelled nearly like it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fallback:
-    """What was looked for instead, and why: "did you mean"."""
-
-    kind: FallbackKind
-    query: Query
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was found. `index_away`: only titles, guests and events were looked at.
-
-    `timed_out`: the index answered with what it had found in time. `fallback`: nothing was found as it was
-    typed; this is what was found with these words instead, and `query` is still what was typed.
-    """
-
-    query: Query
-    total: Total
-    total_interviews: Total
-    found: tuple[Found, ...]
-    next_cursor: str = ""
-    timed_out: bool = False
-    index_away: bool = False
-    fallback: Fallback | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MomentsAnswer:
-    """As `Answer`, moment by moment."""
-
-    query: Query
-    total: Total
-    found: tuple[FoundMoment, ...]
-    next_cursor: str = ""
-    timed_out: bool = False
-    index_away: bool = False
-    fallback: Fallback | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FacetsAnswer:
-    """How many moments of the answer have each of these, most first; visible interviews only.
-
-    Each key is the value of its filter: `speaker:`, `lang:`, `event:`, `year:`, `in:`.
-    """
-
-    speakers: Mapping[str, int]
-    langs: Mapping[str, int]
-    events: tuple[tuple[Event, int], ...]
-    years: Mapping[int, int]
-    exact: bool = True
-    timed_out: bool = False
-    index_away: bool = False
 
 
 async def find(
@@ -132,18 +67,25 @@ async def find(
     moments: int = 3,
 ) -> Answer:
     """The interviews that meet every part of the query, `limit` of them after `cursor`, in order."""
-    async with database.read() as connection:
-        hidden = await interviews.hidden_from(connection, role)
-    if not query.clauses:
+    asked = await _asked(database, query, role)
+    if asked is None:
         return Answer(query, Total(0), Total(0), ())
+    hidden = asked.hidden
+
+    async def ask(query: Query) -> Results:
+        return await index.search(query, hidden=hidden, sort=sort, cursor=cursor, limit=limit, moments=moments)
+
     try:
-        results = await index.search(query, hidden=hidden, sort=sort, cursor=cursor, limit=limit, moments=moments)
+        results = await ask(asked.query)
+        fallback = None if cursor else await _instead(database, index, asked, role, results)
+        if fallback is not None:
+            asked = asked._replace(query=fallback.query)
+            results = await ask(fallback.query)
     except SearchUnavailableError:
         async with database.read() as connection:
-            return await _by_names(connection, query, role, cursor, limit)
+            return await _by_names(connection, query, asked.query, role, cursor, limit)
     async with database.read() as connection:
-        hidden = await interviews.hidden_from(connection, role)
-        found = await _read_again(connection, results.interviews, query, hidden)
+        found = await _read_again(connection, results.interviews, asked.query, role)
     return Answer(
         query,
         results.total,
@@ -151,24 +93,158 @@ async def find(
         found,
         next_cursor=results.next_cursor,
         timed_out=results.timed_out,
+        fallback=fallback,
     )
 
 
+async def find_moments(
+    database: Database,
+    index: SearchIndex,
+    query: Query,
+    *,
+    role: Role,
+    sort: Sort = Sort.RELEVANCE,
+    cursor: str = "",
+    limit: int = 20,
+) -> MomentsAnswer:
+    """The moments of the interviews that `find` finds, one by one. None while the index is away."""
+    asked = await _asked(database, query, role)
+    if asked is None:
+        return MomentsAnswer(query, Total(0), ())
+    hidden = asked.hidden
+
+    async def ask(query: Query) -> Moments:
+        return await index.moments(query, hidden=hidden, sort=sort, cursor=cursor, limit=limit)
+
+    try:
+        proposed = await ask(asked.query)
+        fallback = None if cursor else await _instead(database, index, asked, role, proposed)
+        if fallback is not None:
+            asked = asked._replace(query=fallback.query)
+            proposed = await ask(fallback.query)
+    except SearchUnavailableError:
+        return MomentsAnswer(query, Total(0), (), index_away=True)
+    groups = [InterviewHits(hit.interview_id, 1, (hit,)) for hit in proposed.hits]
+    async with database.read() as connection:
+        found = await _read_again(connection, groups, asked.query, role)
+    return MomentsAnswer(
+        query,
+        proposed.total,
+        tuple(FoundMoment(each.interview, moment) for each in found for moment in each.moments),
+        next_cursor=proposed.next_cursor,
+        timed_out=proposed.timed_out,
+        fallback=fallback,
+    )
+
+
+async def find_facets(database: Database, index: SearchIndex, query: Query, *, role: Role) -> FacetsAnswer:
+    """The moments that `find_moments` finds, counted."""
+    asked = await _asked(database, query, role)
+    if asked is None:
+        return FacetsAnswer({}, {}, (), {})
+    try:
+        facets = await index.facets(asked.query, hidden=asked.hidden)
+    except SearchUnavailableError:
+        return FacetsAnswer({}, {}, (), {}, index_away=True)
+    years: Counter[int] = Counter()
+    events: Counter[int] = Counter()
+    async with database.read() as connection:
+        known = {event.id: event for event in await interviews.events(connection)}
+        held = await interviews.event_and_date(connection, facets.interviews)
+    for interview_id, (event_id, held_at) in held.items():
+        years[held_at.year] += facets.interviews[interview_id]
+        if event_id in known:
+            events[event_id] += facets.interviews[interview_id]
+    return FacetsAnswer(
+        speakers=facets.speakers,
+        langs=facets.langs,
+        events=tuple((known[event_id], count) for event_id, count in events.most_common()),
+        years=dict(sorted(years.items(), reverse=True)),
+        exact=facets.exact,
+        timed_out=facets.timed_out,
+    )
+
+
+# --- what is asked of the index ---------------------------------------------------------------------------
+
+
+class _Asked(NamedTuple):
+    """A query as the index gets it."""
+
+    query: Query
+    hidden: set[InterviewId]
+
+
+async def _asked(database: Database, query: Query, role: Role) -> _Asked | None:
+    """With the interviews that its filters mean and with other wordings; None where nothing can meet it."""
+    if all(clause.negated for clause in query.clauses):
+        return None
+    async with database.read() as connection:
+        hidden = await interviews.hidden_from(connection, role)
+        pairs = await glossary.pairs(connection)
+        if query.events or query.years or query.after or query.before:
+            events = _named(await interviews.events(connection), query.events) if query.events else None
+            meant = await interviews.held(
+                connection, event_ids=events, years=query.years, after=query.after, before=query.before
+            )
+            meant -= hidden
+            if query.interviews:
+                meant &= set(query.interviews)
+            if not meant:
+                return None
+            query = replace(query, interviews=tuple(sorted(meant)))
+    return _Asked(expanded(query, pairs), hidden)
+
+
+def _named(events: Iterable[Event], names: Collection[str]) -> set[int]:
+    """The events one of whose names contains one of these."""
+    return {
+        event.id for event in events if any(text.spans(known, names) for known in event.names.values() if known)
+    }
+
+
+async def _instead(
+    database: Database, index: SearchIndex, asked: _Asked, role: Role, answer: Results | Moments
+) -> Fallback | None:
+    """What to look for where this answer is empty."""
+    found = answer.total_interviews if isinstance(answer, Results) else answer.total
+    if found.value or answer.timed_out:
+        return None
+    async with database.read() as connection:
+        names = await interviews.guest_names(connection, role)
+        pairs = await glossary.pairs(connection)
+    names.update(term for pair in pairs for term in pair)
+    return await fallbacks.instead(index, asked.query, asked.hidden, names)
+
+
+# --- what the catalogue says ------------------------------------------------------------------------------
+
+
 async def _read_again(
-    connection: AsyncConnection, proposed: Sequence[InterviewHits], query: Query, hidden: Collection[InterviewId]
+    connection: AsyncConnection, proposed: Sequence[InterviewHits], query: Query, role: Role
 ) -> tuple[Found, ...]:
+    hidden = await interviews.hidden_from(connection, role)
     known = await interviews.by_ids(connection, [hits.interview_id for hits in proposed])
     cues = await transcripts.by_ids(connection, [_cue_id(hit) for hits in proposed for hit in hits.moments])
-    wanted = [clause.text for clause in query.clauses if not clause.negated]
+    crossing = {_cue_id(hit) for hits in proposed for hit in hits.moments if hit.crosses_border}
+    following = await transcripts.following(connection, [cues[each] for each in crossing if each in cues])
     found = []
     for hits in proposed:
         interview = known.get(hits.interview_id)
         if interview is None or interview.id in hidden:
             continue
         current = [cues[_cue_id(hit)] for hit in hits.moments if _cue_id(hit) in cues]
-        shown = [Moment(cue, text.spans(cue.text, wanted)) for cue in current if _belongs(cue, interview)]
+        shown = [_moment(cue, following, interview, query) for cue in current if _belongs(cue, interview)]
         found.append(Found(interview, hits.total, tuple(shown)))
     return tuple(found)
+
+
+def _moment(cue: Cue, following: Mapping[CueId, Cue], interview: Interview, query: Query) -> Moment:
+    after = following.get(cue.id)
+    if after is None or not _belongs(after, interview):
+        return Moment(cue, marks(cue.text, query).spans)
+    marked = marks(cue.text, query, after.text)
+    return Moment(cue, marked.spans, after.text if marked.continued else "", marked.continued)
 
 
 def _cue_id(hit: Hit) -> CueId:
@@ -184,13 +260,18 @@ def _belongs(cue: Cue, interview: Interview) -> bool:
     )
 
 
-async def _by_names(connection: AsyncConnection, query: Query, role: Role, cursor: str, limit: int) -> Answer:
-    """What titles, guests and events know, while the index cannot be asked; a cursor says how many were shown."""
+# --- while the index is away ------------------------------------------------------------------------------
+
+
+async def _by_names(
+    connection: AsyncConnection, query: Query, asked: Query, role: Role, cursor: str, limit: int
+) -> Answer:
+    """What titles, guests and events know; a cursor says how many were shown."""
     offset = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) < _LONGEST_NUMBER else 0
     meeting = [
         interview
         for interview in await interviews.latest(connection, role, limit=_TITLES_LOOKED_AT)
-        if _meets(interview, query)
+        if _meets(interview, asked)
     ]
     found = tuple(Found(interview, 0, ()) for interview in meeting[offset : offset + limit])
     after = offset + len(found)
@@ -205,35 +286,15 @@ async def _by_names(connection: AsyncConnection, query: Query, role: Role, curso
 
 
 def _meets(interview: Interview, query: Query) -> bool:
+    if query.interviews and interview.id not in query.interviews:
+        return False
     names = [*interview.titles.values(), *interview.descriptions.values()]
     for guest in interview.guests:
         names += [*guest.names.values(), *guest.affiliations.values()]
     if interview.event is not None:
         names += interview.event.names.values()
     known = "\n".join(names)
-    return all(bool(text.spans(known, [clause.text])) is not clause.negated for clause in query.clauses)
-
-
-def as_json(answer: Answer, site: str) -> dict[str, Any]:
-    """Plain values, as the command line and the API print them; `site` is the public address."""
-    return {
-        "total": answer.total.value,
-        "hits": [
-            {
-                "interview": found.interview.address.rsplit("/", 1)[-1],
-                "title": found.interview.title(),
-                "start_ms": moment.cue.start_ms,
-                "end_ms": moment.cue.end_ms,
-                "text": moment.cue.text,
-                "url": f"{site}{moment_path(found.interview, moment.cue.start_ms)}",
-            }
-            for found in answer.found
-            for moment in found.moments
-        ],
-    }
-
-
-def moment_path(interview: Interview, at_ms: int) -> str:
-    """The address of this moment, without the site: `/interviews/…?t=93.2`."""
-    seconds = f"{at_ms / 1000:.3f}".rstrip("0").rstrip(".")
-    return f"{interview.address}?t={seconds}"
+    return all(
+        bool(marks(known, Query("", (replace(clause, negated=False),))).spans) is not clause.negated
+        for clause in query.clauses
+    )

@@ -5,8 +5,7 @@ current changes in a transaction, so a rebuild needs no renaming of files that o
 
 FTS5 takes repeated inserts and deletions of wrong terms without an error and its own integrity check passes
 both, so a row of `documents` (version, exact terms) changes in the same transaction as the terms, which are
-contentless. A document's number is its interview's number followed by 24 bits, the interview's own document
-having none of them set: which interview a match belongs to is known without reading its row.
+contentless. What the numbers of documents tell is said in `streamarchive.search.numbering`.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from streamarchive.protocols import CueDocument, InterviewDocument, Operation, Stored, Tombstone
+from streamarchive.search import numbering
 from streamarchive.search.matching import indexed
 from streamarchive.text import ANALYZER_VERSION
 
-LAYOUT_VERSION = 1
-INTERVIEW_BITS = 24
-PLACE_MASK = (1 << INTERVIEW_BITS) - 1
+LAYOUT_VERSION = 2
 
 # Every non-ASCII character is part of a term for the tokenizer `ascii`, and terms hold no ASCII punctuation.
 _TABLES = """
-CREATE TABLE interviews_{n} (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE);
+CREATE TABLE interviews_{n} (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, held INTEGER NOT NULL);
+CREATE TABLE languages_{n} (number INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE);
 CREATE TABLE documents_{n} (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -36,14 +35,13 @@ CREATE TABLE documents_{n} (
     lang TEXT NOT NULL,
     speaker TEXT,
     doubtful INTEGER NOT NULL,
-    held_at TEXT NOT NULL,
     text TEXT NOT NULL,
-    terms TEXT NOT NULL,
-    speaker_terms TEXT NOT NULL,
-    kind TEXT NOT NULL
+    following TEXT NOT NULL,
+    terms TEXT NOT NULL
 );
 CREATE TABLE tombstones_{n} (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
-CREATE VIRTUAL TABLE terms_{n} USING fts5(text, speaker, kind, content='', tokenize='ascii');
+CREATE VIRTUAL TABLE terms_{n} USING fts5(terms, content='', tokenize='ascii');
+CREATE VIRTUAL TABLE vocabulary_{n} USING fts5vocab(terms_{n}, row);
 """
 _GENERATIONS = """
 CREATE TABLE generations (
@@ -62,16 +60,16 @@ class Row:
     id: str
     version: int
     interview_id: str
+    held: int
     start_ms: int
     end_ms: int
     lang: str
     speaker: str | None
     doubtful: bool
-    held_at: str
     text: str
+    following: str
     terms: str
-    speaker_terms: str
-    kind: str
+    is_cue: bool
 
 
 Change = Row | Tombstone
@@ -88,16 +86,16 @@ def _row(document: CueDocument | InterviewDocument) -> Row:
         id=document.id,
         version=document.version,
         interview_id=document.interview_id,
+        held=numbering.minute(document.held_at),
         start_ms=cue.start_ms if cue else 0,
         end_ms=cue.end_ms if cue else 0,
         lang=cue.lang if cue else "",
         speaker=cue.speaker if cue else None,
         doubtful=cue.doubtful if cue else False,
-        held_at=document.held_at.isoformat(),
         text=document.text,
-        terms=indexed(document.text),
-        speaker_terms=indexed(cue.speaker) if cue else "",
-        kind="cue" if cue else "interview",
+        following=cue.following if cue else "",
+        terms=indexed(document),
+        is_cue=cue is not None,
     )
 
 
@@ -122,7 +120,7 @@ def add(connection: sqlite3.Connection, state: str) -> int:
 def drop(connection: sqlite3.Connection, state: str) -> None:
     """Remove the generations in this state."""
     for number in numbers(connection, state):
-        for table in ("terms", "tombstones", "documents", "interviews"):
+        for table in ("vocabulary", "terms", "tombstones", "documents", "languages", "interviews"):
             connection.execute(f"DROP TABLE {table}_{number}")
         connection.execute("DELETE FROM generations WHERE number = ?", (number,))
 
@@ -215,8 +213,11 @@ class _Tables:
         self._connection = connection
         self._documents = f"documents_{generation}"
         self._interviews = f"interviews_{generation}"
+        self._languages = f"languages_{generation}"
         self._tombstones = f"tombstones_{generation}"
         self._terms = f"terms_{generation}"
+        self._known_languages: dict[str, int] = {}
+        self._known: dict[str, int] = {}
 
     def apply(self, change: Change) -> bool:
         stored = self._execute(
@@ -226,54 +227,115 @@ class _Tables:
         ).fetchone()
         if stored is not None and stored[0] >= change.version:
             return False
-        number = self._remove(change.id)
+        if stored is not None:
+            self._remove(change.id)
         if isinstance(change, Tombstone):
             self._execute(f"INSERT INTO {self._tombstones} VALUES (?, ?)", (change.id, change.version))  # noqa: S608
         else:
-            self._insert(change, number)
+            self._insert(change)
         return True
 
-    def _remove(self, document_id: str) -> int | None:
-        """Take a document and its terms away; the number it had."""
+    def _remove(self, document_id: str) -> None:
+        """Take a document away with its terms."""
         self._execute(f"DELETE FROM {self._tombstones} WHERE id = ?", (document_id,))  # noqa: S608
         row = self._execute(
-            f"DELETE FROM {self._documents} WHERE id = ? RETURNING number, terms, speaker_terms, kind",  # noqa: S608
+            f"DELETE FROM {self._documents} WHERE id = ? RETURNING number, terms",  # noqa: S608
             (document_id,),
         ).fetchone()
-        if row is None:
-            return None
-        self._execute(
-            f"INSERT INTO {self._terms} ({self._terms}, rowid, text, speaker, kind)"  # noqa: S608
-            " VALUES ('delete', ?, ?, ?, ?)",
-            row,
-        )
-        return int(row[0])
+        if row is not None:
+            self._remove_terms(*row)
 
-    def _insert(self, row: Row, previous: int | None) -> None:
-        base = self._interview(row.interview_id) << INTERVIEW_BITS
-        if row.kind == "interview":
-            number = base
-            self._remove_at(base)
-        elif previous is not None and previous & ~PLACE_MASK == base and previous != base:
-            number = previous
+    def _insert(self, row: Row) -> None:
+        interview = self._interview(row)
+        number = numbering.base(interview)
+        if row.is_cue:
+            number = self._free(number | numbering.place(row.start_ms))
+            number |= numbering.features(self._language(row.lang), doubtful=row.doubtful)
         else:
-            number = self._next_number(base)
+            self._remove_at(number)
         self._execute(
-            f"INSERT INTO {self._documents} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT INTO {self._documents} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             (
                 number, row.id, row.version, row.start_ms, row.end_ms, row.lang, row.speaker, row.doubtful,
-                row.held_at, row.text, row.terms, row.speaker_terms, row.kind,
+                row.text, row.following, row.terms,
             ),
         )  # fmt: skip
-        self._execute(
-            f"INSERT INTO {self._terms} (rowid, text, speaker, kind) VALUES (?, ?, ?, ?)",  # noqa: S608
-            (number, row.terms, row.speaker_terms, row.kind),
-        )
+        self._insert_terms(number, row.terms)
 
-    def _interview(self, interview_id: str) -> int:
-        self._execute(f"INSERT OR IGNORE INTO {self._interviews} (id) VALUES (?)", (interview_id,))  # noqa: S608
-        found = self._execute(f"SELECT number FROM {self._interviews} WHERE id = ?", (interview_id,))  # noqa: S608
-        return int(found.fetchone()[0])
+    def _free(self, place: int) -> int:
+        """The lowest place from this one on that no cue has."""
+        rows = self._execute(
+            f"SELECT number & ~:features FROM {self._documents}"  # noqa: S608
+            " WHERE number BETWEEN :place AND :last ORDER BY number",
+            {
+                "features": numbering.FEATURES_MASK,
+                "place": place,
+                "last": numbering.last(numbering.interview_of(place)),
+            },
+        )
+        for (taken,) in rows:
+            if taken != place:
+                break
+            place += numbering.SERIAL_STEP
+        return place
+
+    def _language(self, code: str) -> int:
+        """Its number; archives with more languages than there are numbers know the rest by their rows alone."""
+        if code not in self._known_languages:
+            self._execute(
+                f"INSERT OR IGNORE INTO {self._languages} (code) SELECT :code"  # noqa: S608
+                f" WHERE (SELECT count(*) FROM {self._languages}) < :most",
+                {"code": code, "most": numbering.MAX_LANGUAGES},
+            )
+            row = self._execute(f"SELECT number FROM {self._languages} WHERE code = ?", (code,)).fetchone()  # noqa: S608
+            self._known_languages[code] = int(row[0]) if row else numbering.NO_LANGUAGE
+        return self._known_languages[code]
+
+    def _interview(self, row: Row) -> int:
+        """Its number: of the minute its own document names, or as long as there is none, any of its cues."""
+        if row.interview_id not in self._known or not row.is_cue:
+            self._known[row.interview_id] = self._numbered(row)
+        return self._known[row.interview_id]
+
+    def _numbered(self, row: Row) -> int:
+        known = self._execute(
+            f"SELECT number, held FROM {self._interviews} WHERE id = ?",  # noqa: S608
+            (row.interview_id,),
+        ).fetchone()
+        if known is not None and (row.is_cue or known[1] == row.held):
+            return int(known[0])
+        number = self._unused(numbering.first_of_minute(row.held))
+        if known is not None:
+            self._move(known[0], number)
+        self._execute(
+            f"INSERT OR REPLACE INTO {self._interviews} VALUES (?, ?, ?)",  # noqa: S608
+            (number, row.interview_id, row.held),
+        )
+        return number
+
+    def _unused(self, number: int) -> int:
+        """The lowest number from this one on that no interview has."""
+        rows = self._execute(
+            f"SELECT number FROM {self._interviews} WHERE number >= ? ORDER BY number",  # noqa: S608
+            (number,),
+        )
+        for (taken,) in rows:
+            if taken != number:
+                break
+            number += 1
+        return number
+
+    def _move(self, old: int, new: int) -> None:
+        """Give every document of an interview its place under another number."""
+        rows = self._execute(
+            f"SELECT number, terms FROM {self._documents} WHERE number BETWEEN ? AND ?",  # noqa: S608
+            (numbering.base(old), numbering.last(old)),
+        ).fetchall()
+        for number, terms in rows:
+            moved = number - numbering.base(old) + numbering.base(new)
+            self._remove_terms(number, terms)
+            self._execute(f"UPDATE {self._documents} SET number = ? WHERE number = ?", (moved, number))  # noqa: S608
+            self._insert_terms(moved, terms)
 
     def _remove_at(self, number: int) -> None:
         """An interview has one document of its own: a second one under another id takes its place."""
@@ -281,12 +343,14 @@ class _Tables:
         if row is not None:
             self._remove(row[0])
 
-    def _next_number(self, base: int) -> int:
-        row = self._execute(
-            f"SELECT max(number) FROM {self._documents} WHERE number BETWEEN ? AND ?",  # noqa: S608
-            (base, base | PLACE_MASK),
-        ).fetchone()
-        return (row[0] if row[0] is not None else base) + 1
+    def _insert_terms(self, number: int, terms: str) -> None:
+        self._execute(f"INSERT INTO {self._terms} (rowid, terms) VALUES (?, ?)", (number, terms))  # noqa: S608
+
+    def _remove_terms(self, number: int, terms: str) -> None:
+        self._execute(
+            f"INSERT INTO {self._terms} ({self._terms}, rowid, terms) VALUES ('delete', ?, ?)",  # noqa: S608
+            (number, terms),
+        )
 
     def _execute(self, statement: str, parameters: Sequence[object] | dict[str, object]) -> sqlite3.Cursor:
         return self._connection.execute(statement, parameters)

@@ -1,5 +1,10 @@
 """What a query asks of a document, in the terms of the index; both engines answer it, each in its own words.
 
+A document is one line of terms: those of its text; those of how the next cue begins, each behind the mark
+`AHEAD`, so that a phrase across the border is a phrase of terms and what the next cue says is not taken for
+what this one does; the stems of its inflected words; the words of its speaker. Nobody can type the marks: what
+`streamarchive.text` takes for a word has none of them.
+
 An interview meets a query when every clause occurs somewhere in it: in its cues or in its own document
 (titles, guests, event). What a filter or an excluded phrase rules out counts for nothing; filters on language
 and speaker concern cues alone, and an interview then needs a moment, not only a title, to be found.
@@ -7,23 +12,54 @@ and speaker concern cues alone, and an interview then needs a moment, not only a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from streamarchive import text
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Query
-from streamarchive.text import Phrase
+from streamarchive.protocols import Clause, CueDocument, InterviewDocument, Query
+from streamarchive.text import BORDER_UNITS, Phrase, Token
 
 SEARCH_SECONDS = 2.0
 """After this long an engine answers with what it has."""
+WINDOW_MS = 30_000
+"""Moments are near each other when they are in this window of the recording or in neighbouring ones."""
+
+AHEAD = "›"
+STEM = "≈"
+SPEAKER = "¶"
+NO_SPEAKER = SPEAKER * 2
+"""The term of documents that filters on speakers leave alone."""
+_LONGEST_ACROSS = 40
+"""Words or characters of a phrase that is looked for across borders."""
+_NUMBER, _UNIT = str.isdecimal, str.isalpha
+_LONGEST_UNIT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A clause in terms: any of these phrases meets it.
+
+    `exact` is as it was typed, `loose` another form of the word or another wording; `ahead` tells that the next
+    cue begins with it.
+    """
+
+    exact: tuple[Phrase, ...]
+    loose: tuple[Phrase, ...] = ()
+    ahead: tuple[Phrase, ...] = ()
+
+    @property
+    def any(self) -> tuple[Phrase, ...]:
+        """All that meets the clause."""
+        return self.exact + self.loose
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A query in terms. `clauses` is never empty."""
 
-    clauses: tuple[Phrase, ...]
+    clauses: tuple[Sought, ...]
     without: tuple[Phrase, ...]
     speakers: tuple[Phrase, ...]
     langs: tuple[str, ...]
@@ -35,31 +71,138 @@ class Wanted:
         return bool(self.speakers or self.langs)
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What to mark: (start, end) offsets into a cue's text and, where a phrase goes on, into the next one's."""
+
+    spans: tuple[tuple[int, int], ...]
+    continued: tuple[tuple[int, int], ...] = ()
+
+
+def indexed(document: CueDocument | InterviewDocument) -> str:
+    """A document as the index stores it: terms with spaces between them."""
+    found = text.tokens(document.text)
+    terms = list(text.terms(found))
+    if isinstance(document, CueDocument):
+        if document.following:
+            ahead = text.tokens(document.following)[:BORDER_UNITS]
+            terms += [AHEAD + term for term in text.terms(ahead)]
+        terms += [SPEAKER + term for term in text.terms(text.tokens(document.speaker or ""))]
+    else:
+        terms.append(NO_SPEAKER)
+    terms += _stems(found)
+    return " ".join(terms)
+
+
+def _stems(found: Iterable[Token]) -> Iterator[str]:
+    """A word that is its own stem is found by its own term."""
+    for word in dict.fromkeys(token.text for token in found if not token.han):
+        stem = text.stem(word)
+        if stem != word:
+            yield STEM + stem
+
+
 def wanted(query: Query) -> Wanted | None:
     """The query in terms; None where it asks for nothing, as one of exclusions and filters only does."""
-    positive = _phrases(tuple(clause.text for clause in query.clauses if not clause.negated))
-    if not positive:
+    clauses = _sought(query.clauses)
+    if not clauses:
         return None
     return Wanted(
-        clauses=positive,
-        without=_phrases(tuple(clause.text for clause in query.clauses if clause.negated)),
-        speakers=_phrases(query.speakers),
+        clauses=clauses,
+        without=tuple(
+            phrase for clause in query.clauses if clause.negated for phrase in _exact(text.tokens(clause.text))
+        ),
+        speakers=tuple(_behind(SPEAKER, phrase) for name in query.speakers if (phrase := text.phrase(name))),
         langs=query.langs,
         interviews=query.interviews,
     )
 
 
-def marks(shown: str, query: Query) -> tuple[tuple[int, int], ...]:
-    """What to mark in a text that `query` has found, as (start, end) character offsets."""
-    return text.spans(shown, [clause.text for clause in query.clauses if not clause.negated])
-
-
-def indexed(shown: str | None) -> str:
-    """A text as the index stores it: terms with spaces between them."""
-    return " ".join(text.terms(text.tokens(shown))) if shown else ""
-
-
 @lru_cache(maxsize=256)
-def _phrases(texts: tuple[str, ...]) -> tuple[Phrase, ...]:
-    found = (text.phrase(each) for each in texts)
-    return tuple(dict.fromkeys(each for each in found if each is not None))
+def _sought(clauses: tuple[Clause, ...]) -> tuple[Sought, ...]:
+    """Clauses that come to the same are one."""
+    found: dict[tuple[Phrase, ...], Sought] = {}
+    for clause, alternatives in _positive(clauses):
+        tokens = text.tokens(clause.text)
+        if tokens:
+            exact = _exact(tokens)
+            others = (phrase for other in alternatives for phrase in _exact(text.tokens(other)))
+            loose = dict.fromkeys(phrase for phrase in (*_inflected(clause), *others) if phrase not in exact)
+            ahead = (_behind(AHEAD, text.phrase_of(tokens)),)
+            found.setdefault(exact, Sought(exact, tuple(loose), ahead))
+    return tuple(found.values())
+
+
+def _positive(clauses: Sequence[Clause]) -> Iterator[tuple[Clause, tuple[str, ...]]]:
+    """Clauses with the other wordings that meet them; a number and its unit may be written together."""
+    positive = [clause for clause in clauses if not clause.negated]
+    for at, clause in enumerate(positive):
+        others = list(clause.alternatives)
+        if not clause.quoted:
+            others += text.wordings(clause.text)
+            for first, second in ((at - 1, at), (at, at + 1)):
+                if first >= 0 and second < len(positive):
+                    others += _joined(positive[first], positive[second])
+        yield clause, tuple(others)
+
+
+def _joined(first: Clause, second: Clause) -> tuple[str, ...]:
+    """800V for 800 V, L4 for L 4."""
+    both = (first.text, second.text)
+    if first.quoted or second.quoted or not all(part.isascii() for part in both):
+        return ()
+    if any(len(part) > _LONGEST_UNIT for part in both if part.isalpha()):
+        return ()
+    fits = (_NUMBER(both[0]) and _UNIT(both[1])) or (_UNIT(both[0]) and _NUMBER(both[1]))
+    return ("".join(both),) if fits else ()
+
+
+def _exact(tokens: Sequence[Token]) -> tuple[Phrase, ...]:
+    """The phrase itself, and for every place where a cue may end in it, what it is in terms there."""
+    if not tokens:
+        return ()
+    across = []
+    if len(tokens) <= _LONGEST_ACROSS:
+        for border in range(1, len(tokens)):
+            ahead = _behind(AHEAD, text.phrase_of(tokens[border : border + BORDER_UNITS]))
+            across.append(Phrase(text.terms(tokens[:border]) + ahead.terms, ahead.prefix))
+    return (text.phrase_of(tokens), *across)
+
+
+def _inflected(clause: Clause) -> tuple[Phrase, ...]:
+    tokens = text.tokens(clause.text)
+    if clause.quoted or len(tokens) != 1:
+        return ()
+    stem = text.stem(tokens[0].text)
+    # A word of three letters or more; others are compared as they are.
+    return (Phrase((STEM + stem,)), Phrase((stem,)))
+
+
+def _behind(mark: str, phrase: Phrase) -> Phrase:
+    return Phrase(tuple(mark + term for term in phrase.terms), phrase.prefix)
+
+
+def marks(shown: str, query: Query, following: str = "") -> Marks:
+    """What to mark in a cue that `query` has found; `following` is the text of the next one."""
+    here, ahead = text.tokens(shown), text.tokens(following)
+    joined = [*here, *ahead]
+    spans, continued = [], []
+    for first, end in _places(joined, query):
+        if first >= len(here):
+            continue
+        spans.append((joined[first].start, here[min(end, len(here)) - 1].end))
+        if end > len(here):
+            continued.append((ahead[0].start, joined[end - 1].end))
+    return Marks(text.merge(spans), text.merge(continued))
+
+
+def _places(found: Sequence[Token], query: Query) -> Iterator[tuple[int, int]]:
+    """Where clauses are met, as numbers of the first token and of the one after the last."""
+    for clause, alternatives in _positive(query.clauses):
+        for wording in dict.fromkeys((clause.text, *alternatives)):
+            yield from text.places(found, text.tokens(wording))
+        for phrase in _inflected(clause):
+            stem = phrase.terms[0].removeprefix(STEM)
+            yield from (
+                (at, at + 1) for at, token in enumerate(found) if stem in (token.text, text.stem(token.text))
+            )

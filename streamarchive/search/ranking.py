@@ -1,26 +1,32 @@
 """Answering a query from one generation of the embedded index; plain sqlite3, called on a thread.
 
-FTS5 scores every match it is asked to rank, so its cost grows with how common a word is. Which interviews
-meet the query, and how many moments, is counted over all matches (cheap: the document's number tells its
-interview); only the newest `MAX_RANKED` matches are ranked.
+`Portions` says which documents count and how good they are; here they are put in order, cut into pages, and only
+what is shown is read.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TypeVar
 
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Hit, InterviewHits, Query, Results, Total
-from streamarchive.search.generations import INTERVIEW_BITS, PLACE_MASK
-from streamarchive.search.matching import Wanted, marks
-from streamarchive.text import Phrase
+from streamarchive.protocols import Facets, Hit, InterviewHits, Moments, Query, Results, Sort, Total
+from streamarchive.search import cursors, numbering
+from streamarchive.search.matching import SEARCH_SECONDS, marks, wanted
+from streamarchive.search.portions import Portion, Portions
+from streamarchive.search.scanning import Scan
 
-MAX_RANKED = 5_000
+MAX_COUNTED = 50_000
+"""Moments that facets count, the newest first."""
+_STEPS_BETWEEN_CLOCKS = 10_000
+
+Key = tuple[int, ...]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,171 +34,220 @@ class Page:
     """Which part of the answer is wanted."""
 
     hidden: Collection[InterviewId]
-    offset: int
+    sort: Sort
+    cursor: str
     limit: int
-    moments: int
 
 
-class _Rank(NamedTuple):
-    """How good a document is, best highest: clauses it contains, whether it can be relied on, BM25."""
+@dataclass(slots=True)
+class _Cut:
+    """The items of a page by their keys, and how many there are at least."""
 
-    clauses: int
-    sure: bool
-    score: float
+    keys: list[Key]
+    moments: int = 0
+    interviews: int = 0
+    exact: bool = True
+    next_cursor: str = ""
+    timed_out: bool = False
 
 
 class Ranking:
-    """One search in one read transaction."""
+    """One search in one read transaction, given up after `SEARCH_SECONDS`."""
 
-    def __init__(self, connection: sqlite3.Connection, generation: int, query: Query, wanted: Wanted) -> None:
+    def __init__(self, connection: sqlite3.Connection, generation: int, query: Query, page: Page) -> None:
         self._connection = connection
         self._documents = f"documents_{generation}"
-        self._interviews = f"interviews_{generation}"
-        self._terms = f"terms_{generation}"
         self._query = query
-        self._wanted = wanted
-        self._clauses = [self._within_scope(_any_of("text", [clause])) for clause in wanted.clauses]
-        self._any = self._within_scope(_any_of("text", wanted.clauses))
+        self._page = page
+        self._wanted = wanted(query)
+        self._ranks: dict[int, int] = {}
+        self._of_interview: defaultdict[int, list[int]] = defaultdict(list)
+        self._deadline = time.monotonic() + SEARCH_SECONDS
+        self._generation = generation
 
-    def results(self, page: Page) -> Results:
+    # --- the three answers ------------------------------------------------------------------------------
+
+    def interviews(self, moments: int) -> Results:
         """The interviews of the page with their best moments."""
-        counts = self._count(page.hidden)
-        ranks = self._rank(counts)
-        best: dict[int, _Rank] = {}
-        for number, rank in ranks.items():
-            interview = number >> INTERVIEW_BITS
-            best[interview] = max(rank, best.get(interview, rank))
-        unranked = _Rank(0, sure=False, score=0.0)
-        order = sorted(counts, key=lambda each: (best.get(each, unranked), each), reverse=True)
-        shown = order[page.offset : page.offset + page.limit]
-        after = page.offset + len(shown)
-        return Results(
-            total=Total(sum(counts.values())),
-            total_interviews=Total(len(counts)),
-            next_cursor=str(after) if page.offset < after < len(counts) else "",
-            interviews=self._interview_hits(shown, counts, ranks, page.moments),
-        )
-
-    # --- which interviews -------------------------------------------------------------------------------
-
-    def _count(self, hidden: Collection[InterviewId]) -> dict[int, int]:
-        """The interviews that meet the query, each with its number of moments."""
-        met: set[int] | None = None
-        if len(self._clauses) > 1:
-            for clause in self._clauses:
-                found = {row[0] for row in self._match("DISTINCT rowid >> :bits", clause)}
-                met = found if met is None else met & found
-                if not met:
-                    return {}
-        counted = self._match("rowid >> :bits, sum(rowid & :mask > 0)", self._any, "GROUP BY 1")
-        hidden_numbers = self._numbers(hidden)
-        chosen = self._numbers(self._wanted.interviews) if self._wanted.interviews else None
-        return {
-            interview: moments
-            for interview, moments in counted
-            if (met is None or interview in met)
-            and interview not in hidden_numbers
-            and (chosen is None or interview in chosen)
-            and (moments or not self._wanted.moments_only)
+        cut = self._cut(self._interview_keys, ascending=self._page.sort is Sort.OLDEST)
+        shown = [abs(key[-1]) for key in cut.keys]
+        best = {
+            each: sorted(
+                (n for n in self._of_interview[each] if numbering.is_cue(n)), key=lambda n: (-self._ranks[n], n)
+            )
+            for each in shown
         }
-
-    def _numbers(self, interview_ids: Iterable[InterviewId]) -> set[int]:
-        rows = self._connection.execute(
-            f"SELECT number FROM {self._interviews} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
-            (json.dumps(list(interview_ids)),),
+        hits = self._hits([n for numbers in best.values() for n in numbers[:moments]])
+        ids = self._scan.ids(shown) if shown else {}
+        found = tuple(
+            InterviewHits(ids[each], len(best[each]), tuple(hits[n] for n in best[each][:moments]))
+            for each in shown
         )
-        return {row[0] for row in rows}
+        return Results(
+            Total(cut.moments, cut.exact),
+            Total(cut.interviews, cut.exact),
+            found,
+            next_cursor=cut.next_cursor,
+            timed_out=cut.timed_out,
+        )
+
+    def moments(self) -> Moments:
+        """The moments of the page."""
+        cut = self._cut(self._moment_keys, ascending=self._page.sort is Sort.OLDEST)
+        shown = [abs(key[-1]) for key in cut.keys]
+        hits = self._hits(shown)
+        return Moments(
+            Total(cut.moments, cut.exact),
+            tuple(hits[n] for n in shown),
+            next_cursor=cut.next_cursor,
+            timed_out=cut.timed_out,
+        )
+
+    def facets(self) -> Facets:
+        """All moments, or the newest of very many, counted."""
+        numbers: list[int] = []
+        rest: int | None = None
+        portions = self._portions(ascending=False, most=MAX_COUNTED)
+
+        def count() -> None:
+            nonlocal rest
+            while portions is not None and len(numbers) < MAX_COUNTED:
+                portion = portions.read(rest)
+                numbers.extend(n for n in portion.ranks if numbering.is_cue(n))
+                rest = portion.rest
+                if rest is None:
+                    return
+
+        timed_out = not self._in_time(count)
+        if not numbers:
+            return Facets({}, {}, {}, exact=not timed_out, timed_out=timed_out)
+        languages = self._scan.languages()
+        interviews = Counter(numbering.interview_of(n) for n in numbers)
+        ids = self._scan.ids(interviews)
+        langs = Counter(numbering.lang_of(n) for n in numbers)
+        return Facets(
+            langs=_ordered({languages[n]: count for n, count in langs.items() if n in languages}),
+            speakers=_ordered(self._speakers(numbers)),
+            interviews=_ordered({ids[n]: count for n, count in interviews.items()}),
+            exact=rest is None and not timed_out,
+            timed_out=timed_out,
+        )
+
+    def _speakers(self, numbers: Sequence[int]) -> dict[str, int]:
+        rows = self._connection.execute(
+            f"SELECT speaker, count(*) FROM {self._documents}"  # noqa: S608
+            " WHERE number IN (SELECT value FROM json_each(?)) AND speaker IS NOT NULL GROUP BY speaker",
+            (json.dumps(numbers),),
+        )
+        return dict(rows.fetchall())
+
+    # --- pages ------------------------------------------------------------------------------------------
+
+    def _cut(self, keys_of: Callable[[Portion], list[Key]], *, ascending: bool) -> _Cut:
+        """Portion after portion until the page is full. A cursor names its portion and what was shown last."""
+        begin, after, moments, interviews = self._position()
+        cut = _Cut([], moments, interviews)
+        portions = self._portions(ascending=ascending)
+
+        def fill() -> None:
+            nonlocal begin, after
+            while portions is not None:
+                portion = portions.read(begin)
+                self._keep(portion)
+                keys = [key for key in sorted(keys_of(portion)) if after is None or key > after]
+                room = self._page.limit - len(cut.keys)
+                cut.keys += keys[:room]
+                before: list[object] = [begin, None, cut.moments, cut.interviews]
+                cut.moments += sum(map(numbering.is_cue, portion.ranks))
+                cut.interviews += len({numbering.interview_of(n) for n in portion.ranks})
+                cut.exact = portion.rest is None
+                if len(keys) > room:
+                    before[1] = list(cut.keys[-1]) if cut.keys else None
+                    cut.next_cursor = cursors.encode(before) if self._page.limit else ""
+                    return
+                if portion.rest is None:
+                    return
+                begin, after = portion.rest, None
+                if len(cut.keys) >= self._page.limit:
+                    cut.next_cursor = cursors.encode([begin, None, cut.moments, cut.interviews])
+                    return
+
+        if not self._in_time(fill):
+            cut.timed_out, cut.exact = True, False
+        return cut
+
+    def _position(self) -> tuple[int | None, Key | None, int, int]:
+        values = cursors.decode(self._page.cursor, ((int, type(None)), (list, type(None)), int, int))
+        if values is None or not all(isinstance(part, int) for part in values[1] or ()):
+            return None, None, 0, 0
+        return values[0], values[1] and tuple(values[1]), values[2], values[3]
+
+    def _portions(self, *, ascending: bool, most: int | None = None) -> Portions | None:
+        if self._wanted is None:
+            return None
+        self._scan = Scan(self._connection, self._generation, self._wanted, self._page.hidden)
+        more = {} if most is None else {"most": most}
+        return Portions(self._scan, self._wanted, ascending=ascending, **more)
+
+    def _keep(self, portion: Portion) -> None:
+        self._ranks |= portion.ranks
+        for number in portion.ranks:
+            self._of_interview[numbering.interview_of(number)].append(number)
+
+    def _in_time(self, work: Callable[[], None]) -> bool:
+        """Whether it was done before the deadline."""
+        self._connection.set_progress_handler(lambda: time.monotonic() > self._deadline, _STEPS_BETWEEN_CLOCKS)
+        try:
+            work()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return False
+        finally:
+            self._connection.set_progress_handler(None, 0)
+        return True
 
     # --- in which order ---------------------------------------------------------------------------------
 
-    def _rank(self, interviews: Collection[int]) -> dict[int, _Rank]:
-        """The newest documents of these interviews that contain a clause, by number."""
-        if not interviews:
-            return {}
-        scores: dict[int, float] = {}
-        contained: Counter[int] = Counter()
-        if len(self._clauses) > 1:
-            every = " AND ".join(f"({clause})" for clause in self._clauses)
-            scores = self._scores(every, interviews)
-            contained = Counter(dict.fromkeys(scores, len(self._clauses)))
-        if len(scores) < MAX_RANKED:
-            rest = {n: s for n, s in self._scores(self._any, interviews).items() if n not in scores}
-            scores |= rest
-            contained.update(self._contained(rest))
-        doubtful = self._doubtful(scores)
-        return {n: _Rank(contained[n], n not in doubtful, score) for n, score in scores.items()}
+    def _interview_keys(self, portion: Portion) -> list[Key]:
+        """A key for each interview; the last part is its number, perhaps negative."""
+        best: dict[int, int] = {}
+        for number, rank in portion.ranks.items():
+            interview = numbering.interview_of(number)
+            best[interview] = max(rank, best.get(interview, 0))
+        if self._page.sort is Sort.RELEVANCE:
+            return [(-rank, -interview) for interview, rank in best.items()]
+        return [(interview if self._page.sort is Sort.OLDEST else -interview,) for interview in best]
 
-    def _scores(self, expression: str, interviews: Collection[int]) -> dict[int, float]:
-        rows = self._match(
-            f"rowid, -bm25({self._terms})",
-            expression,
-            "AND rowid >> :bits IN (SELECT value FROM json_each(:interviews)) ORDER BY rowid DESC LIMIT :limit",
-            interviews=json.dumps(list(interviews)),
-            limit=MAX_RANKED,
-        )
-        return {int(number): score for number, score in rows}
-
-    def _contained(self, documents: Collection[int]) -> Counter[int]:
-        """How many clauses each of these documents contains."""
-        if len(self._clauses) == 1 or not documents:
-            return Counter(dict.fromkeys(documents, 1))
-        contained: Counter[int] = Counter()
-        for clause in self._clauses:
-            rows = self._match(
-                "rowid", clause, "AND rowid BETWEEN :first AND :last", first=min(documents), last=max(documents)
-            )
-            contained.update(row[0] for row in rows if row[0] in documents)
-        return contained
-
-    def _doubtful(self, documents: Iterable[int]) -> set[int]:
-        rows = self._connection.execute(
-            f"SELECT number FROM {self._documents}"  # noqa: S608
-            " WHERE doubtful AND number IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(documents)),),
-        )
-        return {row[0] for row in rows}
+    def _moment_keys(self, portion: Portion) -> list[Key]:
+        numbers = [n for n in portion.ranks if numbering.is_cue(n)]
+        match self._page.sort:
+            case Sort.RELEVANCE:
+                return [(-portion.ranks[n], -numbering.interview_of(n), n) for n in numbers]
+            case Sort.NEWEST:
+                return [(-n,) for n in numbers]
+            case Sort.OLDEST:
+                return [(n,) for n in numbers]
+            case Sort.POSITION:
+                return [(-numbering.interview_of(n), n) for n in numbers]
 
     # --- what is shown ----------------------------------------------------------------------------------
 
-    def _interview_hits(
-        self, interviews: list[int], counts: dict[int, int], ranks: dict[int, _Rank], moments: int
-    ) -> tuple[InterviewHits, ...]:
-        with_moments = {n >> INTERVIEW_BITS for n in ranks if n & PLACE_MASK}
-        # Interviews whose moments are all older than the newest `MAX_RANKED` matches.
-        unranked = [each for each in interviews if counts[each] and each not in with_moments]
-        ranks = ranks | self._rank(unranked)
-        by_interview: defaultdict[int, list[int]] = defaultdict(list)
-        wanted = set(interviews)
-        for number in ranks:
-            if number >> INTERVIEW_BITS in wanted and number & PLACE_MASK:
-                by_interview[number >> INTERVIEW_BITS].append(number)
-        best = {
-            each: sorted(by_interview[each], key=lambda n: (ranks[n], -n), reverse=True)[:moments]
-            for each in interviews
-        }
-        ids = self._ids(interviews)
-        hits = self._hits([n for numbers in best.values() for n in numbers], ids)
-        return tuple(
-            InterviewHits(ids[each], counts[each], tuple(hits[n] for n in best[each])) for each in interviews
-        )
-
-    def _ids(self, interviews: list[int]) -> dict[int, InterviewId]:
+    def _hits(self, documents: Collection[int]) -> dict[int, Hit]:
+        if not documents:
+            return {}
+        ids = self._scan.ids({numbering.interview_of(n) for n in documents})
         rows = self._connection.execute(
-            f"SELECT number, id FROM {self._interviews} WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
-            (json.dumps(interviews),),
+            "SELECT number, id, version, start_ms, end_ms, text, following, lang, speaker, doubtful"  # noqa: S608
+            f" FROM {self._documents} WHERE number IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(documents)),),
         )
-        return {row[0]: InterviewId(row[1]) for row in rows}
-
-    def _hits(self, documents: list[int], ids: dict[int, InterviewId]) -> dict[int, Hit]:
-        rows = self._connection.execute(
-            f"SELECT number, id, version, start_ms, end_ms, text, lang, speaker, doubtful FROM {self._documents}"  # noqa: S608
-            " WHERE number IN (SELECT value FROM json_each(?))",
-            (json.dumps(documents),),
-        )
-        return {
-            number: Hit(
+        found = {}
+        for number, document_id, version, start_ms, end_ms, text, following, lang, speaker, doubtful in rows:
+            marked = marks(text, self._query, following)
+            found[number] = Hit(
                 document_id=document_id,
-                interview_id=ids[number >> INTERVIEW_BITS],
+                interview_id=ids[numbering.interview_of(number)],
                 version=version,
                 start_ms=start_ms,
                 end_ms=end_ms,
@@ -200,39 +255,12 @@ class Ranking:
                 lang=lang,
                 speaker=speaker,
                 doubtful=bool(doubtful),
-                spans=marks(text, self._query),
+                spans=marked.spans,
+                crosses_border=bool(marked.continued),
             )
-            for number, document_id, version, start_ms, end_ms, text, lang, speaker, doubtful in rows
-        }
-
-    # --- the language of FTS5 ---------------------------------------------------------------------------
-
-    def _within_scope(self, expression: str) -> str:
-        """Narrow to the speakers asked for (and documents of interviews) and without the excluded."""
-        if self._wanted.speakers:
-            who = _any_of("speaker", self._wanted.speakers)
-            expression = f'(({expression}) AND ({who} OR (kind : "interview")))'
-        if self._wanted.without:
-            expression = f"(({expression}) NOT {_any_of('text', self._wanted.without)})"
-        return expression
-
-    def _match(self, columns: str, expression: str, rest: str = "", **parameters: object) -> list[Any]:
-        languages = ""
-        if self._wanted.langs:
-            # The document of an interview has no language and counts in any.
-            languages = (
-                f"AND EXISTS (SELECT 1 FROM {self._documents} AS d WHERE d.number = {self._terms}.rowid"  # noqa: S608
-                " AND (d.lang IN (SELECT value FROM json_each(:langs)) OR d.kind = 'interview'))"
-            )
-            parameters["langs"] = json.dumps(self._wanted.langs)
-        named = {"expression": expression, "bits": INTERVIEW_BITS, "mask": PLACE_MASK, **parameters}
-        statement = (
-            f"SELECT {columns} FROM {self._terms} WHERE {self._terms} MATCH :expression {languages} {rest}"  # noqa: S608
-        )
-        return self._connection.execute(statement, named).fetchall()
+        return found
 
 
-def _any_of(column: str, phrases: Iterable[Phrase]) -> str:
-    """Terms hold neither quotes nor spaces, so quoting them is all the escaping there is."""
-    quoted = (f'"{" ".join(phrase.terms)}"{" *" if phrase.prefix else ""}' for phrase in phrases)
-    return f"({column} : ({' OR '.join(quoted)}))"
+def _ordered(counts: dict[_T, int]) -> dict[_T, int]:
+    """Most first, then by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], str(item[0]))))

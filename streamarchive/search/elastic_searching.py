@@ -1,0 +1,173 @@
+"""Searching an index on Elasticsearch: which requests answer a question, and paging through the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+from streamarchive.models import InterviewId
+from streamarchive.protocols import Facets, Moments, Results, Sort, Total
+from streamarchive.search import cursors, elastic_queries, spelling
+from streamarchive.search.elastic_queries import MAX_NEAR, MAX_WINDOW, Narrowed, Request, counted
+from streamarchive.search.elastic_requests import Json
+
+_BEHIND = 5
+"""Interviews that may leave the answer between two pages without the next one missing any."""
+_MOST_SUGGESTIONS = 50
+
+NO_RESULTS = Results(Total(0), Total(0), ())
+NO_MOMENTS = Moments(Total(0), ())
+NO_FACETS = Facets({}, {}, {})
+
+
+class Searching:
+    """Asks one index. `refuse` raises what an error inside a multiple search means to us."""
+
+    def __init__(self, client: AsyncElasticsearch, name: str, refuse: Callable[[int, str], None]) -> None:
+        self._client = client
+        self._name = name
+        self._refuse = refuse
+
+    async def interviews(self, request: Request, sort: Sort, cursor: str, limit: int, moments: int) -> Results:
+        """See `SearchIndex.search`. One can page down to the 10,000th interview.
+
+        The server can group and continue behind a place, but not both at once; so what was shown is counted,
+        and told by its place where the answer has shifted meanwhile.
+        """
+        narrowed = await self._narrowed(request)
+        if narrowed is None:
+            return NO_RESULTS
+        shown, after = self._position(cursor, sort)
+        offset = max(shown - _BEHIND, 0)
+        groups: list[Json] = []
+        while True:
+            size = min(limit + 1 + min(shown, _BEHIND), MAX_WINDOW - offset)
+            if size <= 0:
+                break
+            answer = await self._search(request.interviews(narrowed, sort, offset, size, moments))
+            page = answer["hits"]["hits"]
+            groups += [each for each in page if after is None or _key(each["sort"], sort) > after]
+            offset += len(page)
+            if len(groups) > limit or len(page) < size:
+                break
+        if offset >= MAX_WINDOW and not groups:
+            answer = await self._search(request.interviews(narrowed, sort, 0, 0, 0))
+        named = counted(answer["aggregations"]["named"]["found"])
+        total = elastic_queries.read_total(answer, without=answer["aggregations"]["named"]["doc_count"])
+        return Results(
+            total=total,
+            total_interviews=Total(answer["aggregations"]["count"]["value"], total.exact),
+            interviews=request.read_interviews(groups[:limit], named, moments),
+            next_cursor=_interview_cursor(groups, limit, shown),
+            timed_out=answer["timed_out"],
+        )
+
+    async def moments(self, request: Request, sort: Sort, cursor: str, limit: int) -> Moments:
+        """See `SearchIndex.moments`."""
+        narrowed = await self._narrowed(request)
+        if narrowed is None:
+            return NO_MOMENTS
+        after = cursors.decode(cursor, _SHAPES[sort])
+        answer = await self._search(request.moments(narrowed, sort, after, min(limit + 1, MAX_WINDOW)))
+        found = answer["hits"]["hits"]
+        more = len(found) > limit > 0
+        return Moments(
+            total=elastic_queries.read_total(answer),
+            hits=tuple(request.read_moment(each) for each in found[:limit]),
+            next_cursor=cursors.encode(found[limit - 1]["sort"]) if more else "",
+            timed_out=answer["timed_out"],
+        )
+
+    async def facets(self, request: Request) -> Facets:
+        """See `SearchIndex.facets`."""
+        narrowed = await self._narrowed(request)
+        if narrowed is None:
+            return NO_FACETS
+        return elastic_queries.read_facets(await self._search(request.facets(narrowed)))
+
+    async def similar(self, word: str, limit: int) -> tuple[str, ...]:
+        """See `SearchIndex.similar`."""
+        word = spelling.comparable(word)
+        if not word:
+            return ()
+        answer = await self._search(elastic_queries.similar(word, spelling.edits(word), _MOST_SUGGESTIONS))
+        options = answer["suggest"]["near"][0]["options"]
+        return spelling.nearest(word, ((each["text"], each["freq"]) for each in options), limit)
+
+    # --- what several clauses have in common ------------------------------------------------------------
+
+    async def _narrowed(self, request: Request) -> Narrowed | None:
+        """None where no interview meets every clause."""
+        searches = request.meeting()
+        if not searches:
+            return Narrowed()
+        found = [counted(each["found"]) for each in await self._aggregated(searches)]
+        interviews = {InterviewId(each) for each in set.intersection(*map(set, found))}
+        if not interviews:
+            return None
+        sizes = [sum(clause[each] for each in interviews) for clause in found]
+        rarest = sizes.index(min(sizes))
+        return Narrowed(interviews, await self._near(request, rarest, interviews, len(sizes)))
+
+    async def _near(
+        self, request: Request, rarest: int, interviews: set[InterviewId], clauses: int
+    ) -> Sequence[str]:
+        """The windows in which every clause occurs; none where the rarest is too common for it to matter."""
+        (answer,) = await self._aggregated([request.windows(rarest, interviews)])
+        windows = list(counted(answer["found"]))
+        if answer["found"]["sum_other_doc_count"] or len(windows) > MAX_NEAR or not windows:
+            return ()
+        others = [request.shared(clause, windows) for clause in range(clauses) if clause != rarest]
+        shared = [set(counted(each["found"])) for each in await self._aggregated(others)]
+        return sorted(set(windows).intersection(*shared))
+
+    # --- asking -----------------------------------------------------------------------------------------
+
+    async def _search(self, body: Json) -> Mapping[str, Any]:
+        answer = await self._client.search(index=self._name, body=body)
+        found: Mapping[str, Any] = answer.body
+        return found
+
+    async def _aggregated(self, searches: Sequence[Json]) -> list[Mapping[str, Any]]:
+        lines: list[Json] = []
+        for search in searches:
+            lines += [{"index": self._name}, search]
+        answers = await self._client.msearch(searches=lines)
+        for answer in answers["responses"]:
+            if "error" in answer:
+                self._refuse(answer["status"], answer["error"].get("reason", ""))
+        return [answer["aggregations"] for answer in answers["responses"]]
+
+    # --- cursors ----------------------------------------------------------------------------------------
+
+    def _position(self, cursor: str, sort: Sort) -> tuple[int, tuple[Any, ...] | None]:
+        """How many interviews were shown, and the place of the last."""
+        values = cursors.decode(cursor, (int, *_INTERVIEW_SHAPES[sort]))
+        if values is None or not 0 <= values[0] <= MAX_WINDOW:
+            return 0, None
+        return values[0], _key(values[1:], sort)
+
+
+_NUMBER = (int, float)
+_INTERVIEW_SHAPES = {
+    Sort.RELEVANCE: (_NUMBER, int, str),
+    Sort.NEWEST: (int, str),
+    Sort.OLDEST: (int, str),
+    Sort.POSITION: (int, str),
+}
+_SHAPES = {sort: (*shape, int, str) for sort, shape in _INTERVIEW_SHAPES.items()}
+
+
+def _key(values: Sequence[Any], sort: Sort) -> tuple[Any, ...]:
+    """Sort values as something that rises."""
+    *numbers, interview = values
+    sign = 1 if sort is Sort.OLDEST else -1
+    return (*(sign * number for number in numbers), interview)
+
+
+def _interview_cursor(groups: Sequence[Json], limit: int, shown: int) -> str:
+    if not len(groups) > limit > 0:
+        return ""
+    return cursors.encode([shown + limit, *groups[limit - 1]["sort"]])
