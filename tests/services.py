@@ -220,8 +220,7 @@ def elasticsearch_node(
 ) -> Iterator[ElasticsearchNode]:
     """A running node of the test's own.
 
-    `secrets` is a folder with `node.pem`, `node.key`, `ca.pem` and the files `users`, `users_roles`: then it
-    speaks https and asks who one is.
+    `secrets` is a folder made by `tests.secured`: then it speaks https and asks who one is.
     """
     java = _find_java(_JAVA_VERSIONS[int(version.partition(".")[0])])
     archive = _elasticsearch_zip(version)
@@ -266,7 +265,7 @@ class ElasticsearchNode:
         self._server: Server | None = None
 
     def _with_secrets(self, secrets: Path) -> dict[str, str]:
-        for name in ("node.pem", "node.key", "users", "users_roles"):
+        for name in ("node.pem", "node.key", "users", "users_roles", "roles.yml"):
             shutil.copyfile(secrets / name, self._home / "config" / name)
             if os.getuid() == 0:
                 shutil.chown(self._home / "config" / name, SERVANT)
@@ -278,7 +277,7 @@ class ElasticsearchNode:
         }
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers. On the main thread: it ends with the thread that started it."""
         command: list[str | Path] = [self._home / "bin/elasticsearch"]
         for name, value in self._options.items():
             command += ["-E", f"{name}={value}"]
