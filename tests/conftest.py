@@ -39,7 +39,7 @@ _skipped: dict[str, list[str]] = defaultdict(list)
 _numbers = itertools.count(1)
 
 
-def _absent(name: str, reason: str) -> NoReturn:
+def absent(name: str, reason: str) -> NoReturn:
     """Fail where the service is required, else skip the test and remember why."""
     _missing[name] = reason
     message = f"{name}: {reason}"
@@ -54,7 +54,7 @@ def _service(name: str, start: Callable[[], AbstractContextManager[str]]) -> Ite
         try:
             url = stack.enter_context(start())
         except services.MissingServiceError as error:
-            _absent(name, str(error))
+            absent(name, str(error))
         yield url
 
 
@@ -111,6 +111,13 @@ def elasticsearch_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def elasticsearch_9_url() -> Iterator[str]:
+    """The same of Elasticsearch 9."""
+    with _service("elasticsearch 9", services.elasticsearch_9) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def ffmpeg() -> Path:
     """The ffmpeg program."""
     return services.find_ffmpeg()
@@ -122,7 +129,7 @@ def chromium_path() -> Path:
     try:
         return services.find_chromium()
     except services.MissingServiceError as error:
-        _absent("chromium", str(error))
+        absent("chromium", str(error))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -261,6 +261,11 @@ async def page(connection: AsyncConnection, after_id: CueId, limit: int) -> list
     """Current cues by id, for rebuilding the index."""
     statement = cues.select_all().where(_t.c.id > after_id, _t.c.deleted_at.is_(None))
     return [cues.cue(row) for row in await connection.execute(statement.order_by(_t.c.id).limit(limit))]
+
+
+async def newest_id(connection: AsyncConnection) -> CueId:
+    """Of all cues that there ever were; 0 before the first."""
+    return CueId((await connection.execute(select(func.max(_t.c.id)))).scalar() or 0)
 
 
 # --- inside -------------------------------------------------------------------------------------------------
