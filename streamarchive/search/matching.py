@@ -171,10 +171,9 @@ def _exact(tokens: Sequence[Token]) -> tuple[Phrase, ...]:
 
 def _inflected(clause: Clause) -> tuple[Phrase, ...]:
     tokens = text.tokens(clause.text)
-    if clause.quoted or len(tokens) != 1:
+    if clause.quoted or len(tokens) != 1 or not text.inflects(tokens[0].text):
         return ()
     stem = text.stem(tokens[0].text)
-    # A word of three letters or more; others are compared as they are.
     return (Phrase((STEM + stem,)), Phrase((stem,)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,7 +29,8 @@ class Oracle:
 
     def ranked(self, query: Query) -> list[Ranked]:
         """The documents of the interviews that meet the query and themselves contain a clause of it."""
-        clauses = list(dict.fromkeys(_with_joined([clause for clause in query.clauses if not clause.negated])))
+        positive = _with_joined([clause for clause in query.clauses if not clause.negated])
+        clauses = list({_key(clause): clause for clause in positive}.values())
         allowed = [document for document in self._documents if _allowed(document, query)]
         met = {d.id: {n for n, clause in enumerate(clauses) if _meets(d, clause)} for d in allowed}
         found = []
@@ -78,6 +80,15 @@ def _with_joined(clauses: list[Clause]) -> list[Clause]:
         )
         found.append(replace(clause, alternatives=(*clause.alternatives, *joined)))
     return found
+
+
+def _key(clause: Clause) -> tuple[object, ...]:
+    """What tells clauses apart; a quoted one is the same as one that has no other forms."""
+    words = text.tokens(clause.text)
+    other_forms = not clause.quoted and (
+        (len(words) == 1 and re.fullmatch("[a-z]{3,}", words[0].text)) or text.wordings(clause.text)
+    )
+    return tuple(word.text for word in words), clause.alternatives, bool(other_forms)
 
 
 def _kind(shown: str) -> str:
