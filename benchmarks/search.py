@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from streamarchive.models import InterviewId
-from streamarchive.protocols import CueDocument, Operation, SearchIndex
+from streamarchive.protocols import CueDocument, Operation, Portion, SearchIndex, Source
 from streamarchive.search import open_index
 from streamarchive.search.query import parse
 
@@ -104,7 +104,7 @@ async def measure(url: str, corpus: Corpus) -> None:
     try:
         await index.prepare()
         began = time.perf_counter()
-        await index.rebuild(_batches(corpus.cues))
+        await index.rebuild(_source(corpus.cues))
         took = time.perf_counter() - began
         print(f"{(await index.health()).sentence}: {len(corpus.cues) / took:,.0f} cues a second ({took:.1f} s)")
         await _appends(index, corpus)
@@ -114,9 +114,12 @@ async def measure(url: str, corpus: Corpus) -> None:
         await index.close()
 
 
-async def _batches(cues: Sequence[Operation]) -> AsyncIterator[Sequence[Operation]]:
-    for first in range(0, len(cues), 1_000):
-        yield cues[first : first + 1_000]
+def _source(cues: Sequence[Operation]) -> Source:
+    async def portions(after: int) -> AsyncIterator[Portion]:
+        for first in range(after, len(cues), 1_000):
+            yield Portion(cues[first : first + 1_000], first + 1_000)
+
+    return portions
 
 
 async def _appends(index: SearchIndex, corpus: Corpus) -> None:

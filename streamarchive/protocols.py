@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -189,6 +189,30 @@ class Facets:
 
 
 @dataclass(frozen=True, slots=True)
+class Portion:
+    """Some of the operations that an index is built from.
+
+    `checkpoint` rises from one to the next: given to the source, it yields what comes after this portion.
+    """
+
+    operations: Sequence[Operation]
+    checkpoint: int
+
+
+Source = Callable[[int], AsyncIterator[Portion]]
+"""What an index is built from: the portions after a checkpoint, 0 for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document that an index has, or of which it knows that it is `gone`."""
+
+    id: str
+    version: int
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SearchHealth:
     """Whether the index answers, in a sentence for `doctor` and the admin page."""
 
@@ -196,6 +220,15 @@ class SearchHealth:
     sentence: str
     documents: int = 0
     analyzer_current: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFinding:
+    """One thing that `doctor` has looked at, and what to know or do about it."""
+
+    subject: str
+    ok: bool
+    sentence: str
 
 
 class SearchIndex(Protocol):
@@ -243,15 +276,29 @@ class SearchIndex(Protocol):
     async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
         """Indexed Latin words that differ from this one by a letter or two, the likeliest first."""
 
-    async def rebuild(self, batches: AsyncIterator[Sequence[Operation]]) -> int:
+    async def rebuild(self, source: Source, *, afresh: bool = False) -> int:
         """Fill a new index beside the old one and swap; the number of documents written.
 
         Searches are answered by the old index until the swap, and what other processes `write` meanwhile is
-        in the new one too. An exception leaves the old index as it was.
+        in the new one too. After an exception, or the end of the process, the old index answers as before and
+        the next rebuild goes on where this one stopped: `source` is asked for what comes after that. It begins
+        at the beginning if `afresh`, or if the half-built index is of another version.
         """
+
+    async def stored(self, ids: Collection[str]) -> dict[str, Stored]:
+        """What the index has of these documents; those that it does not know are not in the answer."""
+
+    async def damage(self) -> str:
+        """What is wrong with the index in itself, whatever it holds, in a sentence; empty if nothing is."""
+
+    def documents(self) -> AsyncIterator[Sequence[Stored]]:
+        """Every document there is at the moment, in pages, in no order; none of those that are gone."""
 
     async def health(self) -> SearchHealth:
         """Look, do not raise."""
+
+    async def examine(self) -> Sequence[SearchFinding]:
+        """Look at everything that an operator has to set up; do not raise."""
 
     async def close(self) -> None:
         """Release connections."""

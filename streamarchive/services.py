@@ -67,7 +67,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     await asyncio.to_thread(schema.migrate, settings.database_url)
     database = Database(settings.database_url)
     store = open_store(settings.media_url)
-    search = open_index(settings.search_url)
+    search = open_index(settings.search_url, api_key=settings.search_api_key, ca=settings.search_ca)
     engines = Engines(settings)
     try:
         yield Services(settings, database, search, store, engines)

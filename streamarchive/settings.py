@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from streamarchive.errors import SettingsError
 
 PREFIX = "STREAMARCHIVE_"
-SECRETS = ("database", "search")
+SECRETS = ("database", "search", "search_api_key")
 """Settings that may hold a password and so may be given as ``…_FILE``."""
 
 _SCHEMES = {
@@ -43,6 +43,13 @@ class Settings(BaseModel):
     )
     database: str = Field(default="", description="`sqlite:///path` or `postgresql://user:password@host/name`.")
     search: str = Field(default="", description="`sqlite:///path` or `http(s)://host:9200` of Elasticsearch.")
+    search_api_key: str = Field(
+        default="",
+        description="Key for Elasticsearch, encoded as it gives keys out, instead of a user in `SEARCH`.",
+    )
+    search_ca: str = Field(
+        default="", description="File with the certificate of the authority that signed Elasticsearch's."
+    )
     media: str = Field(default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version).")
     engine: Literal["openai", "faster"] = Field(default="openai", description="Which engine runs Whisper.")
     model: str = Field(

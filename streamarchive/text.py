@@ -148,7 +148,12 @@ def merge(places: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """What the inflections of a folded English word have in common; any other word is its own stem."""
-    return str(_stemmer().stemWord(word)) if _ENGLISH.fullmatch(word) else word
+    return str(_stemmer().stemWord(word)) if inflects(word) else word
+
+
+def inflects(word: str) -> bool:
+    """Whether a folded word may be an English one; shorter ones are compared as they are."""
+    return _ENGLISH.fullmatch(word) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -18,12 +18,13 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +33,10 @@ import psycopg
 from tests.waiting import until
 
 ELASTICSEARCH_VERSION = "8.19.3"
-ELASTICSEARCH_ARTIFACT = (
-    f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{ELASTICSEARCH_VERSION}:zip"
-)
-JAVA_VERSIONS = range(17, 26)
+ELASTICSEARCH_9_VERSION = "9.2.4"
+_ELASTICSEARCH_ARTIFACT = "org.elasticsearch.distribution.integ-test-zip:elasticsearch:{version}:zip"
+_JAVA_VERSIONS = {8: range(17, 26), 9: range(21, 26)}
+"""By the first number of Elasticsearch's version."""
 SERVANT = "nobody"
 """Who runs the servers when the tests are run by root."""
 
@@ -118,16 +119,17 @@ def _version(initdb: Path) -> float:
     return float(initdb.parent.parent.name)
 
 
-def _find_java() -> Path:
+def _find_java(versions: range) -> Path:
     homes = [Path(os.environ[name]) for name in ("ES_JAVA_HOME", "JAVA_HOME") if os.environ.get(name)]
     homes += sorted(Path("/usr/lib/jvm").glob("*"))
     on_path = shutil.which("java")
     if on_path:
         homes.append(Path(on_path).resolve().parent.parent)
     for home in homes:
-        if (home / "bin/java").exists() and _java_version(home) in JAVA_VERSIONS:
+        if (home / "bin/java").exists() and _java_version(home) in versions:
             return home
-    raise MissingServiceError("no Java 17 to 25 (Debian: apt install openjdk-17-jre-headless)")
+    package = f"openjdk-{versions[0]}-jre-headless"
+    raise MissingServiceError(f"no Java {versions[0]} to {versions[-1]} (Debian: apt install {package})")
 
 
 def _java_version(home: Path) -> int:
@@ -136,29 +138,30 @@ def _java_version(home: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _elasticsearch_zip() -> Path:
+def _elasticsearch_zip(version: str) -> Path:
     """The distribution without its JDK, from Maven Central (97 MB)."""
-    archive = cache_folder() / f"elasticsearch-{ELASTICSEARCH_VERSION}.zip"
+    archive = cache_folder() / f"elasticsearch-{version}.zip"
     with (cache_folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not archive.exists():
-            _fetch_elasticsearch(archive)
+            _fetch_elasticsearch(version, archive)
     return archive
 
 
-def _fetch_elasticsearch(archive: Path) -> None:
+def _fetch_elasticsearch(version: str, archive: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise MissingServiceError("no Maven to fetch Elasticsearch with (Debian: apt install maven)")
+    artifact = _ELASTICSEARCH_ARTIFACT.format(version=version)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-        command = [maven, "-B", "-q", "dependency:copy", f"-Dartifact={ELASTICSEARCH_ARTIFACT}"]
+        command = [maven, "-B", "-q", "dependency:copy", f"-Dartifact={artifact}"]
         answer = subprocess.run(
             [*command, f"-DoutputDirectory={folder}"], capture_output=True, text=True, check=False, cwd=folder
         )
         fetched = list(Path(folder).glob("*.zip"))
         if answer.returncode != 0 or not fetched:
             reason = " ".join((answer.stdout + answer.stderr).strip().splitlines()[:1])
-            raise MissingServiceError(f"Maven could not fetch {ELASTICSEARCH_ARTIFACT}: {reason}")
+            raise MissingServiceError(f"Maven could not fetch {artifact}: {reason}")
         fetched[0].rename(archive)
 
 
@@ -200,45 +203,125 @@ def elasticsearch() -> Iterator[str]:
     if given := os.environ.get("TEST_ELASTICSEARCH_URL"):
         yield given.rstrip("/")
         return
-    java = _find_java()
-    archive = _elasticsearch_zip()
+    with elasticsearch_node() as node:
+        yield node.url
+
+
+@contextlib.contextmanager
+def elasticsearch_9() -> Iterator[str]:
+    """The same of the next great version."""
+    with elasticsearch_node(ELASTICSEARCH_9_VERSION) as node:
+        yield node.url
+
+
+@contextlib.contextmanager
+def elasticsearch_node(
+    version: str = ELASTICSEARCH_VERSION, options: Mapping[str, str] | None = None, secrets: Path | None = None
+) -> Iterator[ElasticsearchNode]:
+    """A running node of the test's own.
+
+    `secrets` is a folder made by `tests.secured`: then it speaks https and asks who one is.
+    """
+    java = _find_java(_JAVA_VERSIONS[int(version.partition(".")[0])])
+    archive = _elasticsearch_zip(version)
     with _folder("elasticsearch") as folder:
-        scratch = folder / "tmp"
-        scratch.mkdir()
-        home = _unpack(archive, folder)
+        node = ElasticsearchNode(_unpack(archive, folder), java, dict(options or {}), secrets)
+        try:
+            node.start()
+            yield node
+        finally:
+            node.stop()
+
+
+class ElasticsearchNode:
+    """A node that can be stopped in every way and started again; what it has stored stays."""
+
+    def __init__(self, home: Path, java: Path, options: Mapping[str, str], secrets: Path | None) -> None:
+        self.folder = home.parent
+        self._home = home
+        self._secrets = secrets
         port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        options = {
+        self.url = f"{'https' if secrets else 'http'}://127.0.0.1:{port}"
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        if os.getuid() == 0:
+            shutil.chown(self.folder / "tmp", SERVANT)
+        self._options = {
             "discovery.type": "single-node",
-            "xpack.security.enabled": "false",
             "http.port": str(port),
             "transport.port": str(free_port()),
-            "path.data": str(folder / "data"),
-            "path.logs": str(folder / "logs"),
+            "path.data": str(self.folder / "data"),
+            "path.logs": str(self.folder / "logs"),
             "cluster.routing.allocation.disk.threshold_enabled": "false",
+            "xpack.security.enabled": str(secrets is not None).lower(),
+            **(self._with_secrets(secrets) if secrets else {}),
+            **options,
         }
-        command: list[str | Path] = [home / "bin/elasticsearch"]
-        for name, value in options.items():
-            command += ["-E", f"{name}={value}"]
-        environment = {
+        self._environment = {
             "ES_JAVA_HOME": str(java),
             "ES_JAVA_OPTS": "-Xms512m -Xmx512m",
-            "ES_TMPDIR": str(scratch),
+            "ES_TMPDIR": str(self.folder / "tmp"),
         }
-        with _running(command, url, folder, stop=signal.SIGTERM, environment=environment) as server:
-            until(lambda: _elasticsearch_answers(server), "Elasticsearch to start", seconds=180)
-            yield url
+        self._running = contextlib.ExitStack()
+        self._server: Server | None = None
 
+    def _with_secrets(self, secrets: Path) -> dict[str, str]:
+        for name in ("node.pem", "node.key", "users", "users_roles", "roles.yml"):
+            shutil.copyfile(secrets / name, self._home / "config" / name)
+            if os.getuid() == 0:
+                shutil.chown(self._home / "config" / name, SERVANT)
+        return {
+            "xpack.security.autoconfiguration.enabled": "false",
+            "xpack.security.http.ssl.enabled": "true",
+            "xpack.security.http.ssl.key": "node.key",
+            "xpack.security.http.ssl.certificate": "node.pem",
+        }
 
-def _elasticsearch_answers(server: Server) -> bool:
-    server.check()
-    # `GET /` is not part of this distribution; the health of the cluster is.
-    with (
-        contextlib.suppress(OSError),
-        urllib.request.urlopen(f"{server.url}/_cluster/health?wait_for_status=yellow&timeout=1s") as answer,
-    ):
-        return bool(answer.status == 200)
-    return False
+    def start(self) -> None:
+        """Start it and wait until it answers. On the main thread: it ends with the thread that started it."""
+        command: list[str | Path] = [self._home / "bin/elasticsearch"]
+        for name, value in self._options.items():
+            command += ["-E", f"{name}={value}"]
+        running = _running(command, self.url, self.folder, stop=signal.SIGTERM, environment=self._environment)
+        self._server = server = self._running.enter_context(running)
+        until(lambda: self._answers(server), "Elasticsearch to start", seconds=180)
+
+    def stop(self) -> None:
+        """End it in good order, whatever state it is in."""
+        self.resume()
+        self._running.close()
+        self._server = None
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._signal(signal.SIGKILL)
+        self._running.close()
+        self._server = None
+
+    def suspend(self) -> None:
+        """It goes on accepting connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on where it was suspended."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._server.process.pid, number)
+
+    def _answers(self, server: Server) -> bool:
+        server.check()
+        # `GET /` is not part of this distribution; the health of the cluster is.
+        address = f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=1s"
+        trust = ssl.create_default_context(cafile=self._secrets / "ca.pem") if self._secrets else None
+        try:
+            with urllib.request.urlopen(address, context=trust, timeout=10) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            return error.code == 401
+        except OSError:
+            return False
 
 
 def _unpack(archive: Path, folder: Path) -> Path:

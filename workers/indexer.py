@@ -15,6 +15,8 @@ from .runner import pause, until
 
 logger = logging.getLogger(__name__)
 
+BATCH = 1_000
+"""Rows of the outbox at a time, and so all that is ever in memory; what comes meanwhile waits on disk."""
 _IDLE_SECONDS = 5.0
 _AWAY_SECONDS = (1.0, 2.0, 5.0, 10.0)
 
@@ -38,11 +40,22 @@ async def run(services: Services, stop: asyncio.Event) -> None:
                 await pause(stop, _AWAY_SECONDS[min(failures, len(_AWAY_SECONDS)) - 1])
 
 
-async def drain(services: Services) -> bool:
-    """Bring one batch into the index; False if there was none. A row goes only once the index has it."""
+async def catch_up(services: Services) -> None:
+    """Bring into the index what waits at this moment, beside all other indexers."""
     async with services.database.read() as connection:
-        batch = await outbox.oldest(connection)
-        if not batch.row_ids:
+        newest = await outbox.newest_id(connection)
+    while await drain(services, newest):
+        pass
+
+
+async def drain(services: Services, newest: int | None = None) -> bool:
+    """Bring one batch into the index; False if there was none, or none of rows up to `newest`.
+
+    A row goes only once the index has it. Several indexers may take the same rows: versions make that harmless.
+    """
+    async with services.database.read() as connection:
+        batch = await outbox.oldest(connection, BATCH)
+        if not batch.row_ids or (newest is not None and batch.row_ids[0] > newest):
             return False
         found = await feed.operations(connection, batch)
     await services.search.write(found)

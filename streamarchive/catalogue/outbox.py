@@ -6,11 +6,26 @@ the order of rows and their repetition do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Text, cast, delete, func, insert, literal, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import tables
@@ -44,9 +59,7 @@ async def put_recording(tx: AsyncConnection, recording_id: RecordingId) -> None:
     """All cues of this recording have to be looked at again (it changed hands, or its cut moved)."""
     cue, transcript, table = tables.cue, tables.transcript, tables.outbox
     transcripts = select(transcript.c.id).where(transcript.c.recording_id == recording_id)
-    if tx.dialect.name != "sqlite":
-        # As whoever changes lines does: two who take the rows of many in another order would deadlock.
-        await tx.execute(transcripts.order_by(transcript.c.id).with_for_update(key_share=True))
+    await _hold(tx, transcripts)
     touched = cue.c.transcript_id.in_(transcripts)
     await tx.execute(cue.update().where(touched).values(version=cue.c.version + 1))
     subjects = select(literal("cue:") + cast(cue.c.id, Text), literal(await now(tx), table.c.at.type))
@@ -57,6 +70,39 @@ async def put_recording(tx: AsyncConnection, recording_id: RecordingId) -> None:
 async def put_left(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
     """This interview no longer shows this recording: its documents of those cues have to go."""
     await _put(tx, [f"left:{interview_id}:{recording_id}"])
+
+
+async def raise_cues(tx: AsyncConnection, floors: Mapping[CueId, int]) -> None:
+    """Write these again, in versions above what the index has of them."""
+    if not floors:
+        return
+    cue = tables.cue
+    await _hold(tx, select(cue.c.transcript_id).where(cue.c.id.in_(floors)))
+    await _raise(tx, cue, floors)
+    await put_cues(tx, floors)
+
+
+async def raise_interviews(tx: AsyncConnection, floors: Mapping[InterviewId, int]) -> None:
+    """The same for what interviews are called."""
+    if not floors:
+        return
+    await _raise(tx, tables.interview, floors)
+    await _put(tx, [f"interview:{interview_id}" for interview_id in floors])
+
+
+async def _raise(tx: AsyncConnection, table: Table, floors: Mapping[Any, int]) -> None:
+    floor: BindParameter[int] = bindparam("floor", type_=BigInteger)
+    statement = update(table).where(table.c.id == bindparam("key"), table.c.version <= floor)
+    rows = [{"key": key, "floor": version} for key, version in sorted(floors.items())]
+    await tx.execute(statement.values(version=floor + 1), rows)
+
+
+async def _hold(tx: AsyncConnection, transcripts: Select[Any]) -> None:
+    """As whoever changes lines does: two who take the rows of many in another order would deadlock."""
+    if tx.dialect.name != "sqlite":
+        table = tables.transcript
+        held = select(table.c.id).where(table.c.id.in_(transcripts)).order_by(table.c.id)
+        await tx.execute(held.with_for_update(key_share=True))
 
 
 async def _put(tx: AsyncConnection, subjects: Sequence[str]) -> None:
@@ -70,7 +116,20 @@ async def _put(tx: AsyncConnection, subjects: Sequence[str]) -> None:
 async def oldest(connection: AsyncConnection, limit: int = 500) -> Batch:
     """The rows that have waited longest."""
     table = tables.outbox
-    rows = (await connection.execute(select(table).order_by(table.c.id).limit(limit))).all()
+    return _batch((await connection.execute(select(table).order_by(table.c.id).limit(limit))).all())
+
+
+async def among(
+    connection: AsyncConnection, cue_ids: Iterable[CueId], interview_ids: Iterable[InterviewId]
+) -> Batch:
+    """Which of these subjects wait, and all that an interview has left."""
+    table = tables.outbox
+    subjects = [f"cue:{cue_id}" for cue_id in cue_ids] + [f"interview:{each}" for each in interview_ids]
+    wanted = table.c.subject.in_(subjects) | table.c.subject.startswith("left:")
+    return _batch((await connection.execute(select(table).where(wanted).order_by(table.c.id))).all())
+
+
+def _batch(rows: Sequence[Any]) -> Batch:
     subjects = dict.fromkeys(row.subject for row in rows)
     split = [subject.split(":", 1) for subject in subjects]
     return Batch(
@@ -89,6 +148,11 @@ def _left(key: str) -> tuple[InterviewId, RecordingId]:
 async def remove(tx: AsyncConnection, batch: Batch) -> None:
     """The index has this batch."""
     await tx.execute(delete(tables.outbox).where(tables.outbox.c.id.in_(batch.row_ids)))
+
+
+async def newest_id(connection: AsyncConnection) -> int:
+    """Of the rows that wait; 0 if none does."""
+    return (await connection.execute(select(func.max(tables.outbox.c.id)))).scalar() or 0
 
 
 async def waiting(connection: AsyncConnection) -> tuple[int, datetime | None]:

@@ -304,6 +304,11 @@ async def page(connection: AsyncConnection, after_id: CueId, limit: int) -> list
     return [cues.cue(row) for row in await connection.execute(statement.order_by(_t.c.id).limit(limit))]
 
 
+async def newest_id(connection: AsyncConnection) -> CueId:
+    """Of all cues that there ever were; 0 before the first."""
+    return CueId((await connection.execute(select(func.max(_t.c.id)))).scalar() or 0)
+
+
 # --- inside -------------------------------------------------------------------------------------------------
 
 

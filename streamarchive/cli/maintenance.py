@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from streamarchive.catalogue import schema
@@ -58,18 +59,16 @@ async def _archive(settings: Settings) -> list[Finding]:
     try:
         async with open_services(settings) as services:
             found = [Finding("catalogue", ok=True, sentence=redact(settings.database_url))]
-            return [*found, await _search(services), await _store(services)]
+            return [*found, *await _search(services), await _store(services)]
     except StreamArchiveError as error:
         return [Finding("catalogue", ok=False, sentence=str(error))]
 
 
-async def _search(services: Services) -> Finding:
-    try:
+async def _search(services: Services) -> list[Finding]:
+    with suppress(StreamArchiveError):  # what is wrong is found and told below
         await services.search.prepare()
-    except StreamArchiveError as error:
-        return Finding("search", ok=False, sentence=str(error))
-    health = await services.search.health()
-    return Finding("search", ok=health.ok and health.analyzer_current, sentence=health.sentence)
+    found = await services.search.examine()
+    return [Finding(f"search {each.subject}", each.ok, each.sentence) for each in found]
 
 
 async def _store(services: Services) -> Finding:

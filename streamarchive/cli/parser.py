@@ -123,7 +123,13 @@ def _add_search(add: _Add) -> None:
     search.add_argument("query", nargs="+", metavar="QUERY")
     search.add_argument("--limit", type=int, default=20, help="interviews at most")
     search.add_argument("--json", action="store_true", help="print for programs")
-    add("reindex", "finding:reindex", "build the search index anew from the catalogue")
+    reindex = add("reindex", "finding:reindex", "build the search index anew from the catalogue")
+    reindex.add_argument("--afresh", action="store_true", help="do not go on with an unfinished one")
+    reindex.add_argument("--json", action="store_true", help="print for programs")
+    verify = add("verify", "finding:verify", "compare what was derived with the catalogue, and mend it")
+    verify.add_argument("--search", action="store_true", required=True, help="the search index")
+    verify.add_argument("--dry-run", action="store_true", help="compare only")
+    verify.add_argument("--json", action="store_true", help="print for programs")
 
 
 def _add_maintenance(add: _Add) -> None:

@@ -1,91 +1,60 @@
-"""The index on an Elasticsearch server, through its official asynchronous client.
-
-An alias names the index; while it is rebuilt, a second alias names the one being filled. Writers look at both
-aliases before and after each write and repeat it where they have changed: versions make that harmless, so
-nothing falls between two indexes.
-"""
+"""The index on an Elasticsearch server, through its official asynchronous client."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
-from urllib.parse import unquote, urlsplit
+from contextlib import asynccontextmanager
 
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
-from elasticsearch.helpers import async_streaming_bulk
+from elasticsearch import NotFoundError
 
 from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Facets, Moments, Operation, Query, Results, SearchHealth, Sort
-from streamarchive.search.elastic_queries import Request
-from streamarchive.search.elastic_requests import (
-    DOCUMENTS,
-    MAPPINGS,
-    SETTINGS,
-    action,
-    swap,
+from streamarchive.protocols import (
+    Facets,
+    Moments,
+    Operation,
+    Query,
+    Results,
+    SearchFinding,
+    SearchHealth,
+    Sort,
+    Source,
+    Stored,
 )
+from streamarchive.search.elastic_indexes import Indexes
+from streamarchive.search.elastic_inspection import Inspection
+from streamarchive.search.elastic_queries import Request
+from streamarchive.search.elastic_requests import DOCUMENTS
 from streamarchive.search.elastic_searching import NO_FACETS, NO_MOMENTS, NO_RESULTS, Searching
-from streamarchive.search.matching import wanted
-from streamarchive.settings import redact
-from streamarchive.text import ANALYZER_VERSION
+from streamarchive.search.elastic_server import MISSING, Access, Server
+from streamarchive.search.matching import SEARCH_SECONDS, wanted
 
-REQUEST_SECONDS = 5.0
-LONG_REQUEST_SECONDS = 60.0
-"""For writing, which may wait for the server's queues."""
-BULK_DOCUMENTS = 1_000
-BULK_BYTES = 5 * 1024 * 1024
-BULK_RETRIES = 5
-_ATTEMPTS = 10
-_TEMPORARY = {429, 502, 503, 504}
-_CONFLICT, _MISSING = 409, 404
+_PATIENCE_SECONDS = SEARCH_SECONDS + 0.5
+"""A server that stops at the limit has this long to say what it has; one that says nothing is away."""
+_PAGE = 2_000
 
 
 class ElasticIndex:
     """`SearchIndex` over Elasticsearch 8.19 or 9. `name` is its alias."""
 
-    def __init__(self, url: str, name: str) -> None:
-        parts = urlsplit(url)
-        self._server = redact(url)
+    def __init__(self, url: str, name: str, access: Access) -> None:
+        self._server = Server(url, access)
+        self._client = self._server.brisk
         self._name = name
-        self._building = f"{name}-next"
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._client = AsyncElasticsearch(
-            f"{parts.scheme}://{host}:{port}",
-            basic_auth=(unquote(parts.username), unquote(parts.password or "")) if parts.username else None,
-            request_timeout=REQUEST_SECONDS,
-            max_retries=1,
-        )
         self._asking = Searching(self._client, name, self._refuse)
-        self._patient = self._client.options(request_timeout=LONG_REQUEST_SECONDS)
+        self._indexes = Indexes(self._server, name)
 
     async def prepare(self) -> None:
         """Create the index if there is none."""
-        async with self._translated():
-            if not await self._client.indices.exists_alias(name=self._name):
-                await self._create_first()
+        async with self._server.translated():
+            await self._indexes.prepare()
 
     async def write(self, operations: Sequence[Operation]) -> None:
         """Apply to the index, and to the one being built if there is one."""
         if not operations:
             return
-        async with self._translated():
-            for _ in range(_ATTEMPTS):
-                before = await self._aliases()
-                if not any(self._name in aliases for aliases in before.values()):
-                    await self._create_first()
-                    continue
-                targets = sorted(set().union(*before.values()))
-                complete, _ = await self._bulk(targets, operations)
-                if complete and await self._aliases() == before:
-                    return
-        raise SearchUnavailableError(
-            f"the index {self._name!r} on {self._server} keeps being replaced; is it rebuilt in a loop?"
-        )
+        async with self._server.translated():
+            await self._indexes.write(operations)
 
     async def search(
         self,
@@ -104,7 +73,6 @@ class ElasticIndex:
         async with self._searching():
             request = Request(query, asked, hidden)
             return await self._asking.interviews(request, sort, cursor, max(limit, 0), max(moments, 0))
-        return NO_RESULTS
 
     async def moments(
         self,
@@ -121,7 +89,6 @@ class ElasticIndex:
             return NO_MOMENTS
         async with self._searching():
             return await self._asking.moments(Request(query, asked, hidden), sort, cursor, max(limit, 0))
-        return NO_MOMENTS
 
     async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
         """See `SearchIndex.facets`."""
@@ -130,181 +97,111 @@ class ElasticIndex:
             return NO_FACETS
         async with self._searching():
             return await self._asking.facets(Request(query, asked, hidden))
-        return NO_FACETS
 
     async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
         """See `SearchIndex.similar`."""
         async with self._searching():
             return await self._asking.similar(word, limit)
-        return ()
 
-    async def rebuild(self, batches: AsyncIterator[Sequence[Operation]]) -> int:
-        """See `SearchIndex.rebuild`. A rebuild that begins later takes the place of an unfinished one."""
-        async with self._translated():
-            await self._discard_unfinished()
-            index = await self._create(self._building, refresh_interval="-1")
+    async def rebuild(self, source: Source, *, afresh: bool = False) -> int:
+        """See `SearchIndex.rebuild`. Of several rebuilds at once, the first to end is the one that counts."""
+        async with self._server.translated():
+            index, checkpoint = await self._indexes.begin(afresh=afresh)
         written = 0
-        try:
-            async for batch in batches:
-                async with self._translated():
-                    complete, applied = await self._bulk([self._building], batch)
-                if not complete:
-                    raise SearchError("another rebuild of the search index has begun; let that one finish")
-                written += applied
-            async with self._translated():
-                await self._swap(index)
-        except BaseException:
-            with suppress(SearchError):
-                async with self._translated():
-                    await self._delete(index)
-            raise
+        async for portion in source(checkpoint):
+            async with self._server.translated():
+                written += await self._indexes.fill(index, portion.operations, portion.checkpoint)
+        async with self._server.translated():
+            await self._indexes.swap(index)
         return written
+
+    async def stored(self, ids: Collection[str]) -> dict[str, Stored]:
+        """See `SearchIndex.stored`."""
+        if not ids:
+            return {}
+        async with self._server.translated():
+            found = await self._server.patient.mget(index=self._name, ids=list(ids), source_includes="kind")
+        return {
+            each["_id"]: Stored(each["_id"], each["_version"], gone=each["_source"]["kind"] == "tombstone")
+            for each in found["docs"]
+            if each.get("found")
+        }
+
+    async def damage(self) -> str:
+        """See `SearchIndex.damage`. The server checks its files itself; what it finds is red."""
+        health = await self.health()
+        return "" if health.ok else health.sentence
+
+    async def documents(self) -> AsyncIterator[Sequence[Stored]]:
+        """See `SearchIndex.documents`."""
+        async with self._server.translated():
+            await self._server.patient.indices.refresh(index=self._name)
+            opened = await self._server.patient.open_point_in_time(index=self._name, keep_alive="5m")
+            point, after = opened["id"], None
+        while True:
+            async with self._server.translated():
+                found = await self._server.patient.search(
+                    pit={"id": point, "keep_alive": "5m"},
+                    query=DOCUMENTS,
+                    sort=[{"_shard_doc": "asc"}],
+                    search_after=after,
+                    size=_PAGE,
+                    version=True,
+                    source=False,
+                    track_total_hits=False,
+                )
+                point, hits = found["pit_id"], found["hits"]["hits"]
+                if not hits:
+                    await self._server.patient.close_point_in_time(id=point)
+                    return
+            after = hits[-1]["sort"]
+            yield [Stored(each["_id"], each["_version"]) for each in hits]
 
     async def health(self) -> SearchHealth:
         """See `SearchIndex.health`."""
         try:
-            async with self._translated():
-                if not await self._client.indices.exists_alias(name=self._name):
-                    return SearchHealth(
-                        ok=False, sentence=f"{self._server} has no index yet; `streamarchive reindex` makes one"
-                    )
+            async with self._server.translated(_PATIENCE_SECONDS):
+                states = (await self._indexes.states()).values()
+                state = next((each for each in states if self._name in each.aliases), None)
+                if state is None:
+                    return SearchHealth(ok=False, sentence=self._none_yet())
                 cluster = await self._client.cluster.health(index=self._name)
                 counted = await self._client.count(index=self._name, query=DOCUMENTS)
-                mapping = await self._client.indices.get_mapping(index=self._name)
         except SearchError as error:
             return SearchHealth(ok=False, sentence=str(error), analyzer_current=False)
-        versions = {each["mappings"].get("_meta", {}).get("analyzer_version") for each in mapping.body.values()}
-        current = versions == {ANALYZER_VERSION}
-        sentence = f"Elasticsearch at {self._server}, {counted['count']} documents, {cluster['status']}"
-        if not current:
+        sentence = f"Elasticsearch at {self._server.address}, {counted['count']} documents, {cluster['status']}"
+        if not state.current:
             sentence += "; made by another version, `streamarchive reindex` brings it up to date"
+        if len(states) > 1:
+            sentence += "; a rebuild is under way or was broken off, `streamarchive reindex` goes on with it"
         return SearchHealth(
             ok=cluster["status"] != "red",
             sentence=sentence,
             documents=counted["count"],
-            analyzer_current=current,
+            analyzer_current=state.current,
         )
+
+    async def examine(self) -> Sequence[SearchFinding]:
+        """See `SearchIndex.examine`."""
+        return await Inspection(self._server, self._indexes, self._name).findings()
 
     async def close(self) -> None:
         """Release connections."""
-        await self._client.close()
-
-    # --- searching --------------------------------------------------------------------------------------
+        await self._server.close()
 
     @asynccontextmanager
     async def _searching(self) -> AsyncIterator[None]:
-        """Where there is no index yet, one is made and nothing is found."""
-        async with self._translated():
+        """What every search is asked within: its time, and what an index that is not there means."""
+        async with self._server.translated(_PATIENCE_SECONDS):
             try:
                 yield
-            except NotFoundError:
-                await self._create_first()
+            except NotFoundError as error:
+                raise SearchUnavailableError(self._none_yet()) from error
 
-    # --- writing ----------------------------------------------------------------------------------------
+    def _refuse(self, status: int, reason: str) -> None:
+        if status == MISSING:
+            raise SearchUnavailableError(self._none_yet())
+        self._server.refuse(status, reason)
 
-    async def _bulk(self, aliases: Sequence[str], operations: Sequence[Operation]) -> tuple[bool, int]:
-        """Whether every alias was still there, and how many operations were news."""
-        complete, applied = True, 0
-        actions = await asyncio.to_thread(
-            lambda: [action(alias, operation) for operation in operations for alias in aliases]
-        )
-        answers = async_streaming_bulk(
-            self._patient,
-            actions,
-            chunk_size=BULK_DOCUMENTS,
-            max_chunk_bytes=BULK_BYTES,
-            max_retries=BULK_RETRIES,
-            initial_backoff=0.2,
-            max_backoff=10,
-            raise_on_error=False,
-            # Else the server would make an index of the alias's name where the alias has just gone.
-            require_alias=True,
-        )
-        async for ok, answer in answers:
-            item = answer["index"]
-            if ok:
-                applied += 1
-            elif item["status"] == _MISSING:
-                complete = False
-            elif item["status"] != _CONFLICT:
-                self._refuse(item["status"], f"document {item['_id']}: {item['error']['reason']}")
-        return complete, applied
-
-    async def _aliases(self) -> dict[str, frozenset[str]]:
-        """Which of our two aliases each index has; an answer 404 still lists those that exist."""
-        found = await self._client.options(ignore_status=_MISSING).indices.get_alias(
-            name=[self._name, self._building]
-        )
-        return {
-            index: frozenset(value["aliases"])
-            for index, value in found.body.items()
-            if isinstance(value, dict) and "aliases" in value
-        }
-
-    # --- indexes ----------------------------------------------------------------------------------------
-
-    async def _create_first(self) -> None:
-        """Make the first index. Its name is fixed, so of several processes one makes it."""
-        first = f"{self._name}-1"
-        try:
-            await self._patient.indices.create(
-                index=first, mappings=MAPPINGS, settings=SETTINGS, aliases={self._name: {}}
-            )
-        except BadRequestError as error:
-            if error.error != "resource_already_exists_exception":
-                raise
-            if not await self._client.indices.exists_alias(name=self._name):
-                await self._client.indices.put_alias(index=first, name=self._name)
-
-    async def _create(self, alias: str, refresh_interval: str) -> str:
-        index = f"{self._name}-{secrets.token_hex(6)}"
-        settings = SETTINGS | {"refresh_interval": refresh_interval}
-        await self._patient.indices.create(index=index, mappings=MAPPINGS, settings=settings, aliases={alias: {}})
-        return index
-
-    async def _discard_unfinished(self) -> None:
-        for index, aliases in (await self._aliases()).items():
-            if aliases == {self._building}:
-                await self._delete(index)
-
-    async def _swap(self, index: str) -> None:
-        """From the moment of the swap on the new index shows what it holds and what comes, as the old one did."""
-        refresh = {"refresh_interval": SETTINGS["refresh_interval"]}
-        try:
-            await self._patient.indices.put_settings(index=index, settings=refresh)
-            await self._patient.indices.refresh(index=index)
-            old = [each for each, aliases in (await self._aliases()).items() if self._name in aliases]
-            await self._patient.indices.update_aliases(actions=swap(self._name, self._building, index, old))
-        except NotFoundError as error:
-            raise SearchError("another rebuild of the search index has begun; let that one finish") from error
-
-    async def _delete(self, index: str) -> None:
-        await self._patient.options(ignore_status=_MISSING).indices.delete(index=index)
-
-    # --- errors -----------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except ApiError as error:
-            self._refuse(error.status_code, str(error.message), error)
-        except TransportError as error:
-            raise SearchUnavailableError(
-                f"Elasticsearch at {self._server} does not answer ({error.message}); check that it runs and that"
-                " the setting `search` names it"
-            ) from error
-
-    def _refuse(self, status: int, reason: str, cause: Exception | None = None) -> None:
-        if status in _TEMPORARY:
-            raise SearchUnavailableError(
-                f"Elasticsearch at {self._server} is overloaded or starting ({reason}); try again in a moment"
-            ) from cause
-        if status in {401, 403}:
-            raise SearchError(
-                f"Elasticsearch at {self._server} refuses the user in the setting `search` ({reason})"
-            ) from cause
-        raise SearchError(
-            f"Elasticsearch at {self._server} refused a request ({status}: {reason}); if its index was made by"
-            " hand or by another version, `streamarchive reindex` makes a new one"
-        ) from cause
+    def _none_yet(self) -> str:
+        return f"{self._server.address} has no index {self._name!r} yet; `streamarchive reindex` makes one"

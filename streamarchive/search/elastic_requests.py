@@ -6,7 +6,6 @@ no scripts, no plugins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from streamarchive.protocols import (
@@ -99,12 +98,3 @@ def windows(interview_id: str, start_ms: int) -> list[str]:
     """The pairs of neighbouring windows of its recording a cue is in: those near each other share one."""
     window = start_ms // WINDOW_MS
     return [f"{interview_id}:{window - 1}", f"{interview_id}:{window}"]
-
-
-def swap(name: str, building: str, index: str, old: Iterable[str]) -> list[Json]:
-    """The alias actions that put a new index in the place of the old, all at once."""
-    return [
-        {"remove": {"index": index, "alias": building}},
-        {"add": {"index": index, "alias": name}},
-        *({"remove_index": {"index": each}} for each in old),
-    ]

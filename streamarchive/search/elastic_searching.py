@@ -13,11 +13,9 @@ from streamarchive.search import cursors, elastic_queries, spelling
 from streamarchive.search.elastic_queries import MAX_NEAR, MAX_WINDOW, Narrowed, Request, counted
 from streamarchive.search.elastic_requests import Json
 
-_MISSING = 404
 _BEHIND = 5
 """Interviews that may leave the answer between two pages without the next one missing any."""
 _MOST_SUGGESTIONS = 50
-_NOTHING: Json = {"found": {"buckets": [], "sum_other_doc_count": 0}}
 
 NO_RESULTS = Results(Total(0), Total(0), ())
 NO_MOMENTS = Moments(Total(0), ())
@@ -138,8 +136,6 @@ class Searching:
             lines += [{"index": self._name}, search]
         answers = await self._client.msearch(searches=lines)
         for answer in answers["responses"]:
-            if answer["status"] == _MISSING:
-                return [_NOTHING] * len(searches)
             if "error" in answer:
                 self._refuse(answer["status"], answer["error"].get("reason", ""))
         return [answer["aggregations"] for answer in answers["responses"]]

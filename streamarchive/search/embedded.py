@@ -20,7 +20,19 @@ from typing import IO, Concatenate, ParamSpec, TypeVar
 
 from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Facets, Moments, Operation, Query, Results, SearchHealth, Sort
+from streamarchive.protocols import (
+    Facets,
+    Moments,
+    Operation,
+    Portion,
+    Query,
+    Results,
+    SearchFinding,
+    SearchHealth,
+    Sort,
+    Source,
+    Stored,
+)
 from streamarchive.search import generations, spelling
 from streamarchive.search.ranking import Page, Ranking
 from streamarchive.text import ANALYZER_VERSION
@@ -29,7 +41,11 @@ BUSY_SECONDS = 15.0
 """How long to wait for another process's transaction."""
 BATCH = 500
 """Documents a transaction, so that a long write lets others in between."""
+PAGE = 2_000
+"""Documents that `documents` looks at in one transaction."""
 READERS = 2
+
+_NEWER = "the search index belongs to a newer StreamArchive; bring this process to the same version"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,29 +106,44 @@ class EmbeddedIndex:
         word = spelling.comparable(word)
         return await self._read(_similar, word, limit) if word else ()
 
-    async def rebuild(self, batches: AsyncIterator[Sequence[Operation]]) -> int:
+    async def rebuild(self, source: Source, *, afresh: bool = False) -> int:
         """See `SearchIndex.rebuild`. Raises `SearchError` where another rebuild is running."""
         lock = await asyncio.to_thread(_lock_rebuild, self._file.path)
         try:
-            generation = await self._begin_rebuild()
-            try:
-                written = await self._fill(generation, batches)
-                await self._write(generations.make_current, generation)
-            except BaseException:
-                await self._write(generations.drop, "building")
-                raise
+            generation, checkpoint = await self._begin_rebuild(afresh=afresh)
+            written = 0
+            async for portion in source(checkpoint):
+                written += await self._fill(generation, portion)
+            await self._write(generations.make_current, generation)
             await self._write(generations.drop, "old")
         finally:
             lock.close()
         return written
 
-    async def _fill(self, generation: int, batches: AsyncIterator[Sequence[Operation]]) -> int:
+    async def _fill(self, generation: int, portion: Portion) -> int:
         written = 0
-        async for batch in batches:
-            for first in range(0, len(batch), BATCH):
-                changes = await self._analyse(batch[first : first + BATCH])
-                written += await self._write(generations.apply, generation, changes)
+        for first in range(0, len(portion.operations), BATCH):
+            changes = await self._analyse(portion.operations[first : first + BATCH])
+            written += await self._write(generations.apply, generation, changes)
+        # What is written again after a kill is no news, so this need not be the same transaction.
+        await self._write(generations.reach, generation, portion.checkpoint)
         return written
+
+    async def stored(self, ids: Collection[str]) -> dict[str, Stored]:
+        """See `SearchIndex.stored`."""
+        return await self._read(_stored, ids)
+
+    async def damage(self) -> str:
+        """See `SearchIndex.damage`."""
+        damaged = await self._write(_damaged)
+        return f"the search index {self._file.path} is damaged; `streamarchive reindex` makes a new one" * damaged
+
+    async def documents(self) -> AsyncIterator[Sequence[Stored]]:
+        """See `SearchIndex.documents`."""
+        after = ""
+        while page := await self._read(_documents, after):
+            yield page
+            after = page[-1].id
 
     async def _analyse(self, operations: Sequence[Operation]) -> list[generations.Change]:
         """Before the transaction begins, which is to be short."""
@@ -125,6 +156,11 @@ class EmbeddedIndex:
         except SearchError as error:
             return SearchHealth(ok=False, sentence=str(error), analyzer_current=False)
 
+    async def examine(self) -> Sequence[SearchFinding]:
+        """See `SearchIndex.examine`."""
+        health = await self.health()
+        return [SearchFinding("index", health.ok and health.analyzer_current, health.sentence)]
+
     async def close(self) -> None:
         """Wait for what is under way and close the file."""
         await asyncio.to_thread(self._close)
@@ -134,15 +170,15 @@ class EmbeddedIndex:
         self._readers.shutdown()
         self._file.close()
 
-    async def _begin_rebuild(self) -> int:
+    async def _begin_rebuild(self, *, afresh: bool) -> tuple[int, int]:
         try:
-            return await self._write(_begin_building)
+            return await self._write(_begin, afresh=afresh)
         except SearchUnavailableError:
             raise
         except SearchError:
             # Damaged, or written by another version: the truth is elsewhere.
             await asyncio.to_thread(self._file.delete)
-            return await self._write(_begin_building)
+            return await self._write(_begin, afresh=afresh)
 
     async def _write(
         self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -247,8 +283,12 @@ def _set_up(connection: sqlite3.Connection) -> None:
             generations.create_layout(connection)
         connection.commit()
     layout = connection.execute("PRAGMA user_version").fetchone()[0]
-    if layout != generations.LAYOUT_VERSION:
-        raise sqlite3.DatabaseError(f"its layout is {layout}, not {generations.LAYOUT_VERSION}")
+    if layout > generations.LAYOUT_VERSION:
+        raise SearchUnavailableError(_NEWER)
+    if layout < generations.LAYOUT_VERSION:
+        raise SearchError(
+            "the search index was made by an older version; `streamarchive reindex` makes a new one"
+        )
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -284,22 +324,42 @@ def _lock_rebuild(path: Path) -> IO[bytes]:
 
 
 def _write_changes(connection: sqlite3.Connection, changes: Sequence[generations.Change]) -> None:
+    _refuse_newer(connection)
     for generation in generations.numbers(connection, "current", "building"):
         generations.apply(connection, generation, changes)
 
 
-def _begin_building(connection: sqlite3.Connection) -> int:
-    generations.drop(connection, "building")
-    generations.drop(connection, "old")
-    return generations.add(connection, "building")
+def _begin(connection: sqlite3.Connection, *, afresh: bool) -> tuple[int, int]:
+    _refuse_newer(connection)
+    return generations.begin(connection, afresh=afresh)
+
+
+def _refuse_newer(connection: sqlite3.Connection) -> None:
+    """What this version would write there, nobody could find."""
+    if generations.newest_analyzer(connection) > ANALYZER_VERSION:
+        raise SearchUnavailableError(_NEWER)
 
 
 def _clear_leftovers(connection: sqlite3.Connection, path: Path) -> None:
-    if not generations.numbers(connection, "building", "old"):
+    """An unfinished generation stays: the next rebuild goes on with it."""
+    if not generations.numbers(connection, "old"):
         return
     with suppress(SearchError), _lock_rebuild(path):
-        generations.drop(connection, "building")
         generations.drop(connection, "old")
+
+
+def _stored(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, Stored]:
+    generation = generations.numbers(connection, "current")[0]
+    return {each.id: each for each in generations.stored(connection, generation, ids)}
+
+
+def _damaged(connection: sqlite3.Connection) -> bool:
+    return generations.damaged(connection, generations.numbers(connection, "current")[0])
+
+
+def _documents(connection: sqlite3.Connection, after: str) -> list[Stored]:
+    generation = generations.numbers(connection, "current")[0]
+    return generations.page(connection, generation, after, PAGE)
 
 
 def _ranking(connection: sqlite3.Connection, query: Query, page: Page) -> Ranking:
@@ -321,11 +381,10 @@ def _health(connection: sqlite3.Connection) -> SearchHealth:
         "SELECT number, analyzer_version FROM generations WHERE state = 'current'"
     ).fetchone()
     documents = connection.execute(f"SELECT count(*) FROM documents_{number}").fetchone()[0]  # noqa: S608
-    if version != ANALYZER_VERSION:
-        return SearchHealth(
-            ok=True,
-            sentence="the search index was made by another version; `streamarchive reindex` brings it up to date",
-            documents=documents,
-            analyzer_current=False,
-        )
-    return SearchHealth(ok=True, sentence=f"embedded search, {documents} documents", documents=documents)
+    current = version == ANALYZER_VERSION
+    sentence = f"embedded search, {documents} documents"
+    if not current:
+        sentence += "; made by another version, `streamarchive reindex` brings it up to date"
+    if generations.numbers(connection, "building"):
+        sentence += "; a rebuild is under way or was broken off, `streamarchive reindex` goes on with it"
+    return SearchHealth(ok=True, sentence=sentence, documents=documents, analyzer_current=current)

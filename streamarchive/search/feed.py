@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -10,10 +10,10 @@ from streamarchive.catalogue import interviews, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.outbox import Batch
 from streamarchive.models import Cue, CueId, Interview, RecordingId
-from streamarchive.protocols import Operation, Tombstone
+from streamarchive.protocols import CueDocument, Operation, Portion, Tombstone
 from streamarchive.search.documents import cue_document, cue_document_id, interview_document
 
-_PAGE = 1_000
+_PORTION = 1_000
 
 
 async def operations(connection: AsyncConnection, batch: Batch) -> list[Operation]:
@@ -23,13 +23,14 @@ async def operations(connection: AsyncConnection, batch: Batch) -> list[Operatio
     documents = await interviews.versions(connection, batch.interview_ids)
     found += [interview_document(interview, documents[interview.id]) for interview in known.values()]
     current = await transcripts.by_ids(connection, batch.cue_ids)
+    following = await transcripts.following(connection, current.values())
     versions = await transcripts.versions(connection, batch.cue_ids)
     shown = _Showings(connection)
     for cue_id, (version, recording_id) in versions.items():
         for interview in await shown.of(recording_id):
             cue = current.get(cue_id)
             if cue is not None and within(interview, cue):
-                found.append(cue_document(cue, interview.id, interview.held_at))
+                found.append(_document(interview, cue, following.get(cue_id)))
             else:
                 found.append(Tombstone(cue_document_id(interview.id, cue_id), version))
     for interview_id, recording_id in batch.left:
@@ -41,21 +42,25 @@ async def operations(connection: AsyncConnection, batch: Batch) -> list[Operatio
     return found
 
 
-async def everything(database: Database) -> AsyncIterator[Sequence[Operation]]:
-    """Every document there should be, in batches; each batch is read in a transaction of its own."""
+async def everything(database: Database, after: int = 0) -> AsyncIterator[Portion]:
+    """Every document there should be; each portion is read in a transaction of its own.
+
+    Its checkpoint is the id of the last cue in it. The few documents of interviews come first, whatever `after`
+    is: they have no order in which new ones would come last.
+    """
     async with database.read() as connection:
         ids = await interviews.all_ids(connection)
-    for first in range(0, len(ids), _PAGE):
+    for first in range(0, len(ids), _PORTION):
         async with database.read() as connection:
-            batch = Batch((), (), tuple(ids[first : first + _PAGE]))
-            yield await operations(connection, batch)
-    after = CueId(0)
+            batch = Batch((), (), tuple(ids[first : first + _PORTION]))
+            yield Portion(await operations(connection, batch), after)
     while True:
         async with database.read() as connection:
-            cues = await transcripts.page(connection, after, _PAGE)
+            cues = await transcripts.page(connection, CueId(after), _PORTION)
+            following = await transcripts.following(connection, cues)
             shown = _Showings(connection)
             documents: list[Operation] = [
-                cue_document(cue, interview.id, interview.held_at)
+                _document(interview, cue, following.get(cue.id))
                 for cue in cues
                 for interview in await shown.of(cue.recording_id)
                 if within(interview, cue)
@@ -63,7 +68,14 @@ async def everything(database: Database) -> AsyncIterator[Sequence[Operation]]:
         if not cues:
             return
         after = cues[-1].id
-        yield documents
+        yield Portion(documents, after)
+
+
+def _document(interview: Interview, cue: Cue, following: Cue | None) -> CueDocument:
+    """What is said after the interview's cut is none of its business."""
+    if following is not None and not within(interview, following):
+        following = None
+    return cue_document(cue, interview.id, interview.held_at, following)
 
 
 def within(interview: Interview, cue: Cue) -> bool:

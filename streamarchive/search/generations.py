@@ -10,11 +10,12 @@ contentless. What the numbers of documents tell is said in `streamarchive.search
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from streamarchive.protocols import CueDocument, InterviewDocument, Operation, Tombstone
+from streamarchive.protocols import CueDocument, InterviewDocument, Operation, Stored, Tombstone
 from streamarchive.search import numbering
 from streamarchive.search.matching import indexed
 from streamarchive.text import ANALYZER_VERSION
@@ -46,7 +47,8 @@ _GENERATIONS = """
 CREATE TABLE generations (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     state TEXT NOT NULL CHECK (state IN ('current', 'building', 'old')),
-    analyzer_version INTEGER NOT NULL
+    analyzer_version INTEGER NOT NULL,
+    checkpoint INTEGER NOT NULL DEFAULT 0
 )
 """
 
@@ -130,6 +132,31 @@ def numbers(connection: sqlite3.Connection, *states: str) -> list[int]:
     return [row[0] for row in rows]
 
 
+def begin(connection: sqlite3.Connection, *, afresh: bool) -> tuple[int, int]:
+    """The generation to fill and the checkpoint to go on from: the unfinished one if this version began it."""
+    row = connection.execute(
+        "SELECT number, checkpoint FROM generations WHERE state = 'building' AND analyzer_version = ?",
+        (ANALYZER_VERSION,),
+    ).fetchone()
+    drop(connection, "old")
+    if row is not None and not afresh:
+        return int(row[0]), int(row[1])
+    drop(connection, "building")
+    return add(connection, "building"), 0
+
+
+def reach(connection: sqlite3.Connection, number: int, checkpoint: int) -> None:
+    """Everything up to this checkpoint is in the generation, in the caller's transaction."""
+    connection.execute("UPDATE generations SET checkpoint = ? WHERE number = ?", (checkpoint, number))
+
+
+def newest_analyzer(connection: sqlite3.Connection) -> int:
+    """Of the generations that are written to."""
+    return int(
+        connection.execute("SELECT max(analyzer_version) FROM generations WHERE state <> 'old'").fetchone()[0]
+    )
+
+
 def make_current(connection: sqlite3.Connection, number: int) -> None:
     """Answer searches from this generation from now on."""
     connection.execute("UPDATE generations SET state = 'old' WHERE state = 'current'")
@@ -140,6 +167,43 @@ def apply(connection: sqlite3.Connection, generation: int, changes: Sequence[Cha
     """Apply what is newer than what is there, inside the caller's transaction; how much that was."""
     tables = _Tables(connection, generation)
     return sum(tables.apply(change) for change in changes)
+
+
+def stored(connection: sqlite3.Connection, generation: int, ids: Iterable[str]) -> list[Stored]:
+    """What is known of these documents."""
+    found = connection.execute(
+        f"SELECT id, version, 0 FROM documents_{generation}"  # noqa: S608 - our own table names
+        " WHERE id IN (SELECT value FROM json_each(:ids))"
+        f" UNION ALL SELECT id, version, 1 FROM tombstones_{generation}"
+        " WHERE id IN (SELECT value FROM json_each(:ids))",
+        {"ids": json.dumps(list(ids))},
+    )
+    return [Stored(document_id, version, gone=bool(gone)) for document_id, version, gone in found]
+
+
+def damaged(connection: sqlite3.Connection, generation: int) -> bool:
+    """Whether its documents and its terms differ, or the terms are not what FTS5 has written; minutes long."""
+    documents, terms = f"documents_{generation}", f"terms_{generation}"
+    try:
+        connection.execute(f"INSERT INTO {terms} ({terms}) VALUES ('integrity-check')")  # noqa: S608
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        return True
+    unlike = connection.execute(
+        f"SELECT (SELECT count(*) FROM {documents} WHERE number NOT IN (SELECT id FROM {terms}_docsize))"  # noqa: S608
+        f" + (SELECT count(*) FROM {terms}_docsize WHERE id NOT IN (SELECT number FROM {documents}))"
+    )
+    return bool(unlike.fetchone()[0])
+
+
+def page(connection: sqlite3.Connection, generation: int, after: str, limit: int) -> list[Stored]:
+    """The documents behind an id, in the order of their ids, which is the same in every generation."""
+    found = connection.execute(
+        f"SELECT id, version FROM documents_{generation} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
+        (after, limit),
+    )
+    return [Stored(document_id, version) for document_id, version in found]
 
 
 class _Tables:

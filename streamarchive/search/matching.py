@@ -121,7 +121,7 @@ def wanted(query: Query) -> Wanted | None:
 @lru_cache(maxsize=256)
 def _sought(clauses: tuple[Clause, ...]) -> tuple[Sought, ...]:
     """Clauses that come to the same are one."""
-    found: dict[tuple[Phrase, ...], Sought] = {}
+    found: dict[Sought, None] = {}
     for clause, alternatives in _positive(clauses):
         tokens = text.tokens(clause.text)
         if tokens:
@@ -129,8 +129,8 @@ def _sought(clauses: tuple[Clause, ...]) -> tuple[Sought, ...]:
             others = (phrase for other in alternatives for phrase in _exact(text.tokens(other)))
             loose = dict.fromkeys(phrase for phrase in (*_inflected(clause), *others) if phrase not in exact)
             ahead = (_behind(AHEAD, text.phrase_of(tokens)),)
-            found.setdefault(exact, Sought(exact, tuple(loose), ahead))
-    return tuple(found.values())
+            found[Sought(exact, tuple(loose), ahead)] = None
+    return tuple(found)
 
 
 def _positive(clauses: Sequence[Clause]) -> Iterator[tuple[Clause, tuple[str, ...]]]:
@@ -171,10 +171,9 @@ def _exact(tokens: Sequence[Token]) -> tuple[Phrase, ...]:
 
 def _inflected(clause: Clause) -> tuple[Phrase, ...]:
     tokens = text.tokens(clause.text)
-    if clause.quoted or len(tokens) != 1:
+    if clause.quoted or len(tokens) != 1 or not text.inflects(tokens[0].text):
         return ()
     stem = text.stem(tokens[0].text)
-    # A word of three letters or more; others are compared as they are.
     return (Phrase((STEM + stem,)), Phrase((stem,)))
 
 

@@ -82,3 +82,9 @@ def is_cue(number: int) -> bool:
 def window_of(number: int) -> int:
     """Which half minute of the recording a cue starts in."""
     return (((number & PLACE_MASK) >> _SLOT_SHIFT) - 1) * SLOT_MS // WINDOW_MS
+
+
+INTERVIEW_SQL = f"rowid >> {PLACE_BITS}"
+"""`interview_of` a match, in SQL."""
+LANG_SQL = f"(rowid & {FEATURES_MASK}) >> 1"
+"""`lang_of` a match."""

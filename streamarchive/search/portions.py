@@ -8,16 +8,19 @@ alone. What lies beyond is the next portion, read when somebody asks for it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from streamarchive.search import numbering, relevance
 from streamarchive.search.matching import Wanted
 from streamarchive.search.scanning import EVERYTHING, Range, Scan, by_interview
 
 MAX_MATCHES = 5_000
-MAX_INTERVIEWS = 1_000
-"""Of one portion, in which other clauses are looked for."""
+MAX_INTERVIEWS = 100
+"""Of one portion, where some clause has more than `MAX_MATCHES`: its matches are read in these alone."""
+_DENSE = 15
+"""Reading on is cheaper than looking up each interview unless they are fewer than one in so many."""
 
 
 @dataclass(slots=True)
@@ -96,50 +99,69 @@ class Portions:
     # --- several ----------------------------------------------------------------------------------------
 
     def _of_several(self, within: Range) -> tuple[_Met, int | None]:
-        expressions = self._scan.meets
-        sizes = [self._scan.many(expression, within, self._most + 1) for expression in expressions]
+        meets = self._scan.meets
+        sizes = [self._scan.many(expression, within, self._most + 1) for expression in meets]
         if not all(sizes):
             return _Met(), None
         rarest = sizes.index(min(sizes))
         numbers, rest = self._whole_interviews(rarest, within)
-        interviews = dict(by_interview(numbers))
-        known = {rarest: interviews}
-        if numbers:
-            within = (min(numbers), max(numbers))
-            within = (
-                numbering.base(numbering.interview_of(within[0])),
-                numbering.last(numbering.interview_of(within[1])),
-            )
-        for clause, size in enumerate(sizes):
-            if clause != rarest and size <= self._most:
-                known[clause] = dict(by_interview(self._scan.rows(expressions[clause], within)))
-                interviews = {each: interviews[each] for each in interviews if each in known[clause]}
-        return self._collect(list(interviews), known, rest)
+        groups = {rarest: dict(by_interview(numbers))}
+        interviews = list(groups[rarest])
+        common = [clause for clause, size in enumerate(sizes) if clause != rarest and size > self._most]
+        for clause in range(len(sizes)):
+            if clause not in common and clause != rarest and interviews:
+                found = self._scan.rows(meets[clause], self._around(interviews), ascending=self._ascending)
+                groups[clause] = dict(by_interview(found))
+                interviews = [each for each in interviews if each in groups[clause]]
+        if common and len(interviews) > MAX_INTERVIEWS:
+            interviews, rest = interviews[:MAX_INTERVIEWS], self._at(interviews[MAX_INTERVIEWS])
+        for clause in common:
+            groups[clause] = self._in_each(meets[clause], interviews)
+            interviews = [each for each in interviews if each in groups[clause]]
+        return self._collected(interviews, groups, set(common), rest)
 
-    def _collect(
-        self, interviews: Sequence[int], known: dict[int, dict[int, list[int]]], rest: int | None
+    def _around(self, interviews: Sequence[int]) -> Range:
+        """From the first of these to the last."""
+        return numbering.base(min(interviews)), numbering.last(max(interviews))
+
+    def _in_each(self, expression: str, interviews: Sequence[int]) -> dict[int, list[int]]:
+        """The matches of a common clause in these interviews."""
+        if not interviews:
+            return {}
+        around = self._around(interviews)
+        if self._scan.interviews(around) <= _DENSE * len(interviews):
+            return dict(by_interview(self._scan.rows(expression, around, among=interviews)))
+        found = {each: self._scan.rows(expression, self._around([each])) for each in interviews}
+        return {each: numbers for each, numbers in found.items() if numbers}
+
+    def _collected(
+        self,
+        interviews: Sequence[int],
+        groups: Mapping[int, Mapping[int, Sequence[int]]],
+        common: Collection[int],
+        rest: int | None,
     ) -> tuple[_Met, int | None]:
-        """What these interviews have of every clause; those that lack one are left out."""
+        """The matches of all clauses in these interviews, as many as a portion holds."""
         met = _Met()
         for at, interview in enumerate(interviews):
-            if at >= MAX_INTERVIEWS or len(met.clauses) >= self._most:
-                return met, self._at(interview)
-            self._add(met, interview, known)
+            if len(met.clauses) >= self._most:
+                interviews, rest = interviews[:at], self._at(interview)
+                break
+            for clause, found in groups.items():
+                _mark(met.clauses, found[interview], clause)
+        for clause in groups if interviews else ():
+            self._mark_exact(met, clause, interviews, looked_up=clause not in common)
         return met, rest
 
-    def _add(self, met: _Met, interview: int, known: dict[int, dict[int, list[int]]]) -> None:
-        within = (numbering.base(interview), numbering.last(interview))
-        found = []
-        for clause, expression in enumerate(self._scan.meets):
-            numbers = known[clause][interview] if clause in known else self._scan.rows(expression, within)
-            if not numbers:
-                return
-            found.append(numbers)
-        for clause, numbers in enumerate(found):
-            _mark(met.clauses, numbers, clause)
-            if self._wanted.clauses[clause].loose:
-                numbers = self._scan.rows(self._scan.exactly[clause], within)
-            _mark(met.exactly, numbers, clause)
+    def _mark_exact(self, met: _Met, clause: int, interviews: Sequence[int], *, looked_up: bool) -> None:
+        """Of a common clause every form counts as exact: telling them apart would cost as much as the rest."""
+        bit = 1 << clause
+        if looked_up and self._wanted.clauses[clause].loose:
+            exact = set(self._scan.rows(self._scan.exactly[clause], self._around(interviews)))
+            numbers: Iterable[int] = (n for n, bits in met.clauses.items() if bits & bit and n in exact)
+        else:
+            numbers = (n for n, bits in met.clauses.items() if bits & bit)
+        _mark(met.exactly, numbers, clause)
 
     def _together(self, documents: Iterable[int]) -> set[int]:
         found = set(documents)
@@ -158,14 +180,9 @@ class Portions:
 
     def _ranked(self, met: _Met, together: set[int]) -> dict[int, int]:
         near = self._near(met.clauses)
+        exactly = met.exactly
         return {
-            number: relevance.rank(
-                bits.bit_count(),
-                met.exactly.get(number, 0).bit_count(),
-                sure=not numbering.is_doubtful(number),
-                near=number in near,
-                together=number in together,
-            )
+            number: _rank(bits, exactly.get(number, 0), number & 1, number in near, number in together)
             for number, bits in met.clauses.items()
         }
 
@@ -190,3 +207,8 @@ def _mark(met: dict[int, int], numbers: Iterable[int], clause: int) -> None:
     bit = 1 << clause
     for number in numbers:
         met[number] = met.get(number, 0) | bit
+
+
+@lru_cache(maxsize=4096)
+def _rank(clauses: int, exact: int, doubtful: int, near: bool, together: bool) -> int:  # noqa: FBT001 - hot
+    return relevance.rank(clauses.bit_count(), exact.bit_count(), sure=not doubtful, near=near, together=together)

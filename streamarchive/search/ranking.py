@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -61,7 +61,6 @@ class Ranking:
         self._page = page
         self._wanted = wanted(query)
         self._ranks: dict[int, int] = {}
-        self._of_interview: defaultdict[int, list[int]] = defaultdict(list)
         self._deadline = time.monotonic() + SEARCH_SECONDS
         self._generation = generation
 
@@ -71,12 +70,12 @@ class Ranking:
         """The interviews of the page with their best moments."""
         cut = self._cut(self._interview_keys, ascending=self._page.sort is Sort.OLDEST)
         shown = [abs(key[-1]) for key in cut.keys]
-        best = {
-            each: sorted(
-                (n for n in self._of_interview[each] if numbering.is_cue(n)), key=lambda n: (-self._ranks[n], n)
-            )
-            for each in shown
-        }
+        best = {each: list[int]() for each in shown}
+        for number in self._ranks:
+            if numbering.is_cue(number) and (interview := numbering.interview_of(number)) in best:
+                best[interview].append(number)
+        for numbers in best.values():
+            numbers.sort(key=lambda n: (-self._ranks[n], n))
         hits = self._hits([n for numbers in best.values() for n in numbers[:moments]])
         ids = self._scan.ids(shown) if shown else {}
         found = tuple(
@@ -153,7 +152,7 @@ class Ranking:
             nonlocal begin, after
             while portions is not None:
                 portion = portions.read(begin)
-                self._keep(portion)
+                self._ranks |= portion.ranks
                 keys = [key for key in sorted(keys_of(portion)) if after is None or key > after]
                 room = self._page.limit - len(cut.keys)
                 cut.keys += keys[:room]
@@ -188,11 +187,6 @@ class Ranking:
         self._scan = Scan(self._connection, self._generation, self._wanted, self._page.hidden)
         more = {} if most is None else {"most": most}
         return Portions(self._scan, self._wanted, ascending=ascending, **more)
-
-    def _keep(self, portion: Portion) -> None:
-        self._ranks |= portion.ranks
-        for number in portion.ranks:
-            self._of_interview[numbering.interview_of(number)].append(number)
 
     def _in_time(self, work: Callable[[], None]) -> bool:
         """Whether it was done before the deadline."""

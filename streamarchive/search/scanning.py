@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from streamarchive.models import InterviewId
 from streamarchive.search import numbering
@@ -40,43 +40,48 @@ class Scan:
             chosen = set()
         else:
             self._ranges = [EVERYTHING]
-        self._parameters: dict[str, str] = {}
         self._filters = ""
-        self._filter(f"rowid >> {numbering.PLACE_BITS} NOT IN", "hidden", self._numbers(hidden))
-        self._filter(f"rowid >> {numbering.PLACE_BITS} IN", "chosen", chosen)
+        self._parameters: dict[str, str] = {}
+        self._filter(_in("chosen", chosen))
+        self._filter(_in("hidden", self._numbers(hidden), negated=True))
         if wanted.langs:
             # The document of an interview has no language and counts in any.
-            self._filter(
-                f"(rowid & {numbering.FEATURES_MASK}) >> 1 IN", "langs", self._codes() | {numbering.NO_LANGUAGE}
-            )
+            self._filter(_in("langs", self._codes() | {numbering.NO_LANGUAGE}, numbering.LANG_SQL))
         self.meets = [self._within_scope(any_of(clause.any)) for clause in wanted.clauses]
         self.exactly = [self._within_scope(any_of(clause.exact)) for clause in wanted.clauses]
         self.together = self._within_scope(" AND ".join(map(_here_or_ahead, wanted.clauses)))
 
-    def _filter(self, condition: str, name: str, values: Iterable[int]) -> None:
-        listed = list(values)
-        if listed:
-            self._filters += f" AND {condition} (SELECT value FROM json_each(:{name}))"  # noqa: S608
-            self._parameters[name] = json.dumps(listed)
+    def _filter(self, condition: tuple[str, dict[str, str]]) -> None:
+        self._filters += condition[0]
+        self._parameters |= condition[1]
 
-    def rows(self, expression: str, within: Range, limit: int = -1, *, ascending: bool = False) -> list[int]:
-        """The numbers of documents that meet it, the highest first."""
+    def rows(
+        self,
+        expression: str,
+        within: Range,
+        limit: int = -1,
+        *,
+        ascending: bool = False,
+        among: Iterable[int] = (),
+    ) -> list[int]:
+        """The numbers of documents that meet it, the highest first; if interviews are named, only of those."""
         found: list[int] = []
+        condition, parameters = _in("among", among)
         for low, high in self._ranges if ascending else reversed(self._ranges):
             first, last = max(low, within[0]), min(high, within[1])
             if first <= last and limit != 0:
-                part = self._rows(expression, first, last, limit, "ASC" if ascending else "DESC")
+                named = {"expression": expression, "first": first, "last": last, "limit": limit, **parameters}
+                part = self._rows(condition, "ASC" if ascending else "DESC", named)
                 found += part
                 limit -= len(part) if limit > 0 else 0
         return found
 
-    def _rows(self, expression: str, first: int, last: int, limit: int, order: str) -> list[int]:
+    def _rows(self, condition: str, order: str, named: Mapping[str, object]) -> list[int]:
         statement = (
             f"SELECT rowid FROM {self._terms} WHERE {self._terms} MATCH :expression"  # noqa: S608 - our names
-            f" AND rowid BETWEEN :first AND :last{self._filters} ORDER BY rowid {order} LIMIT :limit"
+            f" AND rowid BETWEEN :first AND :last{self._filters}{condition} ORDER BY rowid {order} LIMIT :limit"
         )
-        named = {"expression": expression, "first": first, "last": last, "limit": limit, **self._parameters}
-        return [row[0] for row in self._connection.execute(statement, named)]
+        return [row[0] for row in self._connection.execute(statement, {**named, **self._parameters})]
 
     def many(self, expression: str, within: Range, most: int) -> int:
         """How many documents meet it, counted up to `most`."""
@@ -95,6 +100,12 @@ class Scan:
             }
             found += self._connection.execute(statement, named).fetchone()[0]
         return found
+
+    def interviews(self, within: Range) -> int:
+        """How many interviews there are in this range."""
+        first, last = map(numbering.interview_of, within)
+        statement = f"SELECT count(*) FROM {self._interviews} WHERE number BETWEEN ? AND ?"  # noqa: S608
+        return int(self._connection.execute(statement, (first, last)).fetchone()[0])
 
     def ids(self, interviews: Iterable[int]) -> dict[int, InterviewId]:
         """Which interviews these numbers mean."""
@@ -134,6 +145,17 @@ def any_of(phrases: Sequence[Phrase]) -> str:
     """As FTS5 says it. Terms hold neither quotes nor spaces, so quoting them is all the escaping there is."""
     quoted = (f'"{" ".join(phrase.terms)}"{" *" if phrase.prefix else ""}' for phrase in phrases)
     return f"({' OR '.join(quoted)})"
+
+
+def _in(
+    name: str, values: Iterable[int], what: str = numbering.INTERVIEW_SQL, *, negated: bool = False
+) -> tuple[str, dict[str, str]]:
+    """A condition on the number of a document, with its parameter; none where there are no values."""
+    listed = list(values)
+    if not listed:
+        return "", {}
+    condition = f" AND {what} {'NOT ' if negated else ''}IN (SELECT value FROM json_each(:{name}))"  # noqa: S608
+    return condition, {name: json.dumps(listed)}
 
 
 def _here_or_ahead(clause: Sought) -> str:

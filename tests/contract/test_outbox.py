@@ -134,7 +134,7 @@ async def test_everything_there_is_is_what_a_rebuilt_index_gets(database: Databa
         await factories.heard(database, recording_id, line(0, f"now {number}"), stage=RunStage.FINAL)
         ids.append(interview_id)
     changes = {op.id: op for op in await drain(database) if not isinstance(op, Tombstone)}
-    rebuilt = {op.id: op async for batch in feed.everything(database) for op in batch}
+    rebuilt = {op.id: op async for part in feed.everything(database) for op in part.operations}
     assert rebuilt == changes
     assert sorted(op.text for op in rebuilt.values() if isinstance(op, CueDocument)) == [
         "now 0",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ async def test_an_interview_that_shows_another_recording_is_found_by_that_one(in
 
 async def test_a_batch_leaves_the_outbox_only_when_the_index_has_it(archive: Services) -> None:
     _, recording_id = await factories.uploaded(archive.database)
-    lines = [line(at, f"sentence {at}") for at in range(0, 1_200_000, 2_000)]
+    lines = [line(at, f"sentence {at}") for at in range(0, 2_400_000, 2_000)]
     await factories.heard(archive.database, recording_id, *lines, stage=RunStage.FINAL)
     before = await waiting(archive.database)
     await archive.search.prepare()
@@ -170,5 +171,5 @@ async def test_an_index_that_was_deleted_is_rebuilt_from_the_catalogue(tmp_path:
     async with open_services(settings) as archive:
         await archive.search.prepare()
         assert await found(archive, "battery") == []
-        assert await archive.search.rebuild(feed.everything(archive.database)) == 2
+        assert await archive.search.rebuild(partial(feed.everything, archive.database)) == 2
         assert await found(archive, "battery") == ["the battery"]

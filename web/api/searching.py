@@ -89,8 +89,9 @@ def _url(one: Suggestion) -> str:
     """Where choosing it leads: a title to its interview, anything else to what is found for it."""
     if one.kind is Kind.TITLE and one.interviews is not None and len(one.interviews) == 1:
         return f"/interviews/{next(iter(one.interviews))}"
-    words = one.text.replace('"', " ")
-    return Asked(f'"{words}"' if " " in words.strip() else words).url()
+    # Only what is often said is meant word for word: a term is found by its counterparts in other languages, too.
+    said = one.text.replace('"', " ").strip()
+    return Asked(f'"{said}"' if one.kind is Kind.PHRASE and " " in said else said).url()
 
 
 def _asked(request: web.Request) -> Asked:
