@@ -257,11 +257,6 @@ async def shown_lately(connection: AsyncConnection, limit: int) -> list[tuple[In
     return [(InterviewId(row.id), row.text) for row in await connection.execute(statement)]
 
 
-async def newest_id(connection: AsyncConnection) -> int:
-    """The id of the line made last; 0 before the first."""
-    return (await connection.execute(select(func.max(_t.c.id)))).scalar() or 0
-
-
 async def by_ids(connection: AsyncConnection, ids: Collection[CueId]) -> dict[CueId, Cue]:
     """Those of them that are current."""
     return {cue.id: cue for cue in await cues.select_current(connection, _t.c.id.in_(ids))}
