@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs, webhooks
-from streamarchive.catalogue import interviews, recordings, saved_searches, transcripts
+from streamarchive.catalogue import glossary, interviews, recordings, saved_searches, transcripts
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.saved_searches import NewHit, SavedSearch
 from streamarchive.catalogue.watch import watch
 from streamarchive.errors import NotFoundError
 from streamarchive.models import Cue, Gap, Interview, Recording, RecordingId
 from streamarchive.search import query, telling
+from streamarchive.search.expansion import expanded
 from streamarchive.search.feed import within
 from streamarchive.search.watching import Lookup, Match, Spoken
 from streamarchive.services import Services
@@ -61,7 +62,7 @@ class Watcher:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._known: dict[int, str] = {}
+        self._known: object = None
         self._lookup = Lookup({})
 
     async def compare(self) -> bool:
@@ -85,10 +86,11 @@ class Watcher:
         return True
 
     async def _look_up(self, connection: AsyncConnection, searches: Mapping[int, SavedSearch]) -> None:
-        known = {search.id: search.query for search in searches.values()}
+        pairs = await glossary.pairs(connection)
+        known = ({search.id: search.query for search in searches.values()}, pairs)
         if known != self._known:
             lately = await transcripts.newest(connection, _LATELY)
-            parsed = {search_id: query.parse(typed) for search_id, typed in known.items()}
+            parsed = {search_id: expanded(query.parse(typed), pairs) for search_id, typed in known[0].items()}
             self._lookup = await asyncio.to_thread(Lookup, parsed, [cue.text for cue in lately])
             self._known = known
 

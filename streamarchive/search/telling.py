@@ -11,13 +11,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive import text
-from streamarchive.catalogue import interviews, transcripts
+from streamarchive.catalogue import glossary, interviews, transcripts
 from streamarchive.catalogue.saved_searches import Hit, SavedSearch
 from streamarchive.models import Cue, Interview, Stage
 from streamarchive.protocols import Query
 from streamarchive.search.answers import Moment, moment_path
+from streamarchive.search.expansion import expanded
 from streamarchive.search.feed import within
+from streamarchive.search.matching import marks
 from streamarchive.search.query import parse
 
 
@@ -37,15 +38,15 @@ async def read(connection: AsyncConnection, searches: Sequence[SavedSearch], hit
     by_id = {search.id: search for search in searches}
     known = await interviews.by_ids(connection, {hit.interview_id for hit in hits})
     cues = await transcripts.by_ids(connection, {hit.cue_id for hit in hits})
-    told = []
+    pairs, told = await glossary.pairs(connection), []
     for hit in hits:
         search, interview = by_id.get(hit.saved_search_id), known.get(hit.interview_id)
         if search is None or interview is None or not interviews.may_find(interview, search.role):
             continue
-        query = parse(search.query)
+        query = expanded(parse(search.query), pairs)
         cue = cues.get(hit.cue_id) or await _successor(connection, hit, query)
         if cue is not None and cue.recording_id == interview.recording_id and within(interview, cue):
-            told.append(Told(hit, search, interview, cue, text.spans(cue.text, _wanted(query))))
+            told.append(Told(hit, search, interview, cue, marks(cue.text, query).spans))
     return told
 
 
@@ -58,11 +59,7 @@ async def _successor(connection: AsyncConnection, hit: Hit, query: Query) -> Cue
     """The line of a later pass that says the same; None where it was withdrawn or corrected away."""
     row = await transcripts.around(connection, hit.recording_id, hit.start_ms, hit.end_ms)
     near = [cue for cue in row if cue.start_ms < hit.end_ms and cue.end_ms > hit.start_ms]
-    return next((cue for cue in near if text.spans(cue.text, _wanted(query))), None)
-
-
-def _wanted(query: Query) -> list[str]:
-    return [clause.text for clause in query.clauses if not clause.negated]
+    return next((cue for cue in near if marks(cue.text, query).spans), None)
 
 
 def as_json(told: Told, site: str) -> dict[str, Any]:

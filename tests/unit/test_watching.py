@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamarchive.models import Cue, CueId, InterviewId, RecordingId, TranscriptId
+from streamarchive.search.expansion import expanded
 from streamarchive.search.query import parse
 from streamarchive.search.watching import Lookup, Match, Spoken
 
@@ -49,6 +50,15 @@ def test_chinese_is_met_in_either_script_and_without_spaces() -> None:
     assert met("智能座舱", spoken("我们的智能座艙可以理解", lang="zh"))
     assert met("京", spoken("京东", lang="zh"))
     assert not met("智能座舱", spoken("智能的座舱", lang="zh"))
+
+
+def test_forms_of_a_word_count_as_in_searching() -> None:
+    assert met("battery", spoken("two batteries"))
+    assert not met('"battery"', spoken("two batteries"))
+    assert met("软件", spoken("新的軟體", lang="zh"))
+    paired = expanded(parse("smart cockpit"), [("智能座舱", "smart cockpit")])
+    assert Lookup({7: paired}).matches(spoken("我们的智能座舱", lang="zh"))
+    assert not met("battery -swaps", spoken("a battery swaps itself"))
 
 
 def test_a_phrase_across_a_border_is_met_once_and_starts_where_it_starts() -> None:
