@@ -1,7 +1,7 @@
 """How long comparing new cues with saved searches takes: `python benchmarks/saved_searches.py [--cues 20000]`.
 
-The lookup by the rarest term beside the naive way, which analyses a cue once and looks for each query in it, on the
-same cues and queries in one run. Half of the texts are Chinese, with the frequencies of natural language (Zipf); the
+The lookup by the rarest term beside the naive way, which analyses a cue once and looks for each query in it, on
+the same cues and queries in one run. Half of the texts are Chinese, with natural frequencies (Zipf); the
 queries are one to three words, or two to four characters, that occur in them.
 """
 
