@@ -27,6 +27,8 @@ from streamarchive.catalogue.saved_searches import SECRET_PREFIX
 from streamarchive.errors import DeliveryError, SourceError, UsageError
 from streamarchive.media.source import Network, refuse_private
 
+JOB = "webhook"
+"""The kind of job that makes a call; its key is the id of the hit that is told."""
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 MAX_URL = 2_000
 

@@ -28,7 +28,6 @@ from streamarchive.services import Services
 
 from .runner import JobRun, serve_jobs, until
 
-JOB = "webhook"
 _ATTEMPTS = 14
 """The last comes more than an hour after the first."""
 _CALLS_AT_ONCE = 4
@@ -43,7 +42,7 @@ async def run(services: Services, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_compare(services, stop))
         for _ in range(_CALLS_AT_ONCE):
-            group.create_task(serve_jobs(services, {JOB: call}, stop))
+            group.create_task(serve_jobs(services, {webhooks.JOB: call}, stop))
 
 
 async def _compare(services: Services, stop: asyncio.Event) -> None:
@@ -81,7 +80,7 @@ class Watcher:
         async with database.write() as tx:
             for hit in await saved_searches.tell(tx, found):
                 if searches[hit.saved_search_id].webhook_url:
-                    await jobs.enqueue(tx, JOB, str(hit.id), priority=jobs.LIVE, max_attempts=_ATTEMPTS)
+                    await jobs.enqueue(tx, webhooks.JOB, str(hit.id), priority=jobs.LIVE, max_attempts=_ATTEMPTS)
             await saved_searches.compared(tx, batch)
         return True
 

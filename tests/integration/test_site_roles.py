@@ -209,6 +209,15 @@ async def test_lists_and_results_hold_what_the_role_may_find(site: Site, visibil
                 assert (SECRET in answer.text) is (visibility in LISTED[role]), f"{role} {path}"
 
 
+@pytest.mark.parametrize("visibility", list(Visibility))
+async def test_a_feed_holds_public_interviews_alone_whoever_asks(site: Site, visibility: Visibility):
+    await whole(site, visibility)
+    async with AsyncExitStack() as stack:
+        for role, client in (await everybody(site, stack)).items():
+            feed = await client.get("/search.atom?q=zeppelin")
+            assert (SECRET in feed.text) is (visibility is Visibility.PUBLIC), role
+
+
 async def test_nothing_is_changed_without_the_forms_token(site: Site):
     there = await whole(site, Visibility.PUBLIC)
     async with people.signed_in(site, Role.ADMIN) as admin:

@@ -9,11 +9,13 @@ from html import unescape
 from xml.etree import ElementTree
 
 import pytest
+from sqlalchemy import select
 
-from streamarchive.catalogue import tables
+from streamarchive import jobs, webhooks
+from streamarchive.catalogue import saved_searches, tables
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.interviews import Guest
-from streamarchive.models import Role, Visibility
+from streamarchive.models import JobState, Role, Visibility
 from tests import people, services
 from tests.people import Client
 from tests.site import Site, draft, open_site
@@ -254,6 +256,27 @@ async def test_what_cannot_be_listened_for_is_refused_in_a_sentence(site: Site, 
         assert answer.status == 400
         assert len(answer.notices) == 1
         assert "/remove" not in answer.text
+
+
+async def test_a_webhook_that_has_given_up_says_why_and_can_be_tried_again(site: Site) -> None:
+    database = site.services.database
+    async with people.signed_in(site, Role.EDITOR, "eva") as eva:
+        async with database.write() as tx:
+            user_id = (await tx.execute(select(tables.user.c.id))).scalar_one()
+            await saved_searches.add(tx, user_id, "cockpit", "http://hooks.example/")
+        await site.ready({"en": "Cars"})
+        await watcher.Watcher(site.services).compare()
+        job = await jobs.claim(database, [webhooks.JOB], "test")
+        assert job is not None
+        await jobs.fail(database, job, "hooks.example answers 410; it is called again", retryable=False)
+        page = (await eva.get("/saved-searches")).text
+        assert "hooks.example answers 410" in page
+        again = re.search(r'action="(/saved-searches/\d+/again)"', page)
+        assert again is not None
+        assert (await eva.post(again[1])).status == 303
+        async with database.read() as connection:
+            assert (await jobs.get(connection, job.id)).state is JobState.QUEUED
+        assert "/again" not in (await eva.get("/saved-searches")).text
 
 
 async def test_nobody_reaches_the_saved_searches_of_others(site: Site) -> None:

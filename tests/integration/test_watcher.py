@@ -220,7 +220,7 @@ async def test_calls_into_the_own_network_are_refused(tmp_path: Path) -> None:
         air = await factories.on_air(archive.database)
         await factories.heard(archive.database, air.recording_id, line(0, "the battery"))
         await watcher.Watcher(archive).compare()
-        job = await jobs.claim(archive.database, [watcher.JOB], "test")
+        job = await jobs.claim(archive.database, [webhooks.JOB], "test")
         assert job is not None
         with pytest.raises(DeliveryError, match="private network"):
             await watcher.call(watcher.JobRun(archive, job))

@@ -24,7 +24,6 @@ from ..views import Moment, Text, moment, title_of
 _HITS = 50
 _ON_HOME, _FRESH = 3, timedelta(hours=24)
 """So many lines on the home page, and for so long."""
-JOB = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ async def again(request: web.Request) -> web.StreamResponse:
     async with request.app[SERVICES].database.write() as tx:
         for hit in await saved_searches.hits(tx, user.id):
             if hit.saved_search_id == wanted and hit.sent_at is None:
-                for job in (await jobs.newest(tx, JOB, [str(hit.id)])).values():
+                for job in (await jobs.newest(tx, webhooks.JOB, [str(hit.id)])).values():
                     await _retry(tx, job)
     raise web.HTTPSeeOther("/saved-searches")
 
@@ -159,7 +158,7 @@ async def _watched(connection: AsyncConnection, user: User, searches: list[Saved
         if hit.sent_at is None:
             unsent.setdefault(str(hit.id), hit.saved_search_id)
     troubles: dict[int, Job] = {}
-    for key, job in (await jobs.newest(connection, JOB, list(unsent))).items():
+    for key, job in (await jobs.newest(connection, webhooks.JOB, list(unsent))).items():
         if job.last_error and job.state in (JobState.QUEUED, JobState.RUNNING, JobState.PARKED):
             troubles.setdefault(unsent[key], job)
     found = []
