@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streamarchive import text
 from streamarchive.catalogue import glossary, interviews, transcripts
 from streamarchive.catalogue.database import Database
-from streamarchive.errors import SearchError
+from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import Cue, CueId, Event, Interview, InterviewId, Role
 from streamarchive.protocols import Hit, InterviewHits, Moments, Query, Results, SearchIndex, Sort, Total
 from streamarchive.search import fallbacks
@@ -58,6 +58,12 @@ _TITLES_LOOKED_AT = 1_000
 _LONGEST_NUMBER = 6
 
 
+def _tell(error: SearchError) -> None:
+    """That the index is away, the indexer says once; anything else is worth a line each time."""
+    level = logging.INFO if isinstance(error, SearchUnavailableError) else logging.WARNING
+    logger.log(level, "search does not answer, titles do: %s", error)
+
+
 async def find(
     database: Database,
     index: SearchIndex,
@@ -85,7 +91,7 @@ async def find(
             asked = asked._replace(query=fallback.query)
             results = await ask(fallback.query)
     except SearchError as error:
-        logger.warning("search does not answer, titles do: %s", error)
+        _tell(error)
         async with database.read() as connection:
             return await _by_names(connection, query, asked.query, role, cursor, limit)
     async with database.read() as connection:
@@ -129,7 +135,7 @@ async def find_moments(
             asked = asked._replace(query=fallback.query)
             proposed = await ask(fallback.query)
     except SearchError as error:
-        logger.warning("search does not answer, titles do: %s", error)
+        _tell(error)
         return MomentsAnswer(query, Total(0), (), index_away=True)
     groups = [InterviewHits(hit.interview_id, 1, (hit,)) for hit in proposed.hits]
     async with database.read() as connection:
@@ -152,7 +158,7 @@ async def find_facets(database: Database, index: SearchIndex, query: Query, *, r
     try:
         facets = await index.facets(asked.query, hidden=asked.hidden)
     except SearchError as error:
-        logger.warning("search does not answer, titles do: %s", error)
+        _tell(error)
         return FacetsAnswer({}, {}, (), {}, index_away=True)
     years: Counter[int] = Counter()
     events: Counter[int] = Counter()
