@@ -223,7 +223,10 @@ def elasticsearch_9() -> Iterator[str]:
 
 @contextlib.contextmanager
 def elasticsearch_node(
-    version: str = ELASTICSEARCH_VERSION, options: Mapping[str, str] | None = None, secrets: Path | None = None
+    version: str = ELASTICSEARCH_VERSION,
+    options: Mapping[str, str] | None = None,
+    secrets: Path | None = None,
+    heap: str = "512m",
 ) -> Iterator[ElasticsearchNode]:
     """A running node of the test's own.
 
@@ -232,7 +235,7 @@ def elasticsearch_node(
     java = _find_java(_JAVA_VERSIONS[int(version.partition(".")[0])])
     archive = _elasticsearch_zip(version)
     with _folder("elasticsearch") as folder:
-        node = ElasticsearchNode(_unpack(archive, folder), java, dict(options or {}), secrets)
+        node = ElasticsearchNode(_unpack(archive, folder), java, dict(options or {}), secrets, heap)
         try:
             node.start()
             yield node
@@ -243,7 +246,9 @@ def elasticsearch_node(
 class ElasticsearchNode:
     """A node that can be stopped in every way and started again; what it has stored stays."""
 
-    def __init__(self, home: Path, java: Path, options: Mapping[str, str], secrets: Path | None) -> None:
+    def __init__(
+        self, home: Path, java: Path, options: Mapping[str, str], secrets: Path | None, heap: str
+    ) -> None:
         self.folder = home.parent
         self._home = home
         self._secrets = secrets
@@ -265,7 +270,7 @@ class ElasticsearchNode:
         }
         self._environment = {
             "ES_JAVA_HOME": str(java),
-            "ES_JAVA_OPTS": "-Xms512m -Xmx512m",
+            "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
             "ES_TMPDIR": str(self.folder / "tmp"),
         }
         self._running = contextlib.ExitStack()
