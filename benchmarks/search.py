@@ -1,163 +1,315 @@
-"""How long indexing and searching take: `python benchmarks/search.py [--cues 20000] [URL…]`.
+"""How fast both engines load, answer and learn of new cues, and what they find that a naive set-up does not.
 
-Without a URL it measures the embedded index in a temporary folder. The texts are made up, half of them Chinese,
-with the frequencies of natural language (Zipf); words are independent, so phrases are rarer than in speech.
+    python benchmarks/search.py [--cues 1000000] [--engine embedded] [--engine elasticsearch]
+
+The archive is made up (see `search_corpus.py`), half English, half Chinese, with the word frequencies of natural
+language. Each engine is loaded, asked every kind of query one after the other, and asked again while fifty cues a
+second arrive. Elasticsearch is started with a heap of 1 GB, or named by TEST_ELASTICSEARCH_URL. Everything is in
+temporary folders. With a million cues it takes about twenty minutes on two cores.
+
+Wanted, of 100 queries 95 within: embedded 20 ms, a common word by interviews 60 ms, facets 150 ms more;
+Elasticsearch 50 ms, by interviews or with facets 150 ms. At least 3,000 cues a second loaded; a new cue findable
+within 1.5 s.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
+import os
+import platform
 import random
+import resource
+import sqlite3
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from streamarchive.models import InterviewId
-from streamarchive.protocols import CueDocument, Operation, Portion, SearchIndex, Source
+import search_table
+from elasticsearch import AsyncElasticsearch
+from search_corpus import Corpus
+
+from streamarchive.protocols import Portion, Query, SearchIndex, Sort
 from streamarchive.search import open_index
 from streamarchive.search.query import parse
+from tests import services
+from tests.indexes import remove_index
+from tests.waiting import until_async
 
-CUES_AN_INTERVIEW = 200
-QUERIES = 100
-APPENDS = 100
-_HELD_AT = datetime(2026, 4, 25, tzinfo=UTC)
+PORTION = 2_000
+WARM_UP = 10
+ARRIVALS = 50
+"""Cues a second."""
+_STEP_SECONDS = 0.2
+FRESH = 20
+DEEP_PAGES = 30
 
-
-class Corpus:
-    """Cues with words of natural frequencies, the same on every run."""
-
-    def __init__(self, count: int) -> None:
-        self._random = random.Random(42)
-        syllables = [a + b for a in "bcdfglmnprstv" for b in "aeiou"]
-        self.latin = ["".join(self._random.choices(syllables, k=1 + n % 4)) for n in range(20_000)]
-        self.han = [chr(0x4E00 + n * 5) for n in range(4_000)]
-        self._latin_weights = list(itertools.accumulate(1 / (n + 3) for n in range(len(self.latin))))
-        self._han_weights = list(itertools.accumulate(1 / (n + 10) for n in range(len(self.han))))
-        self.random.shuffle(self.latin)
-        self.cues = [self._cue(n) for n in range(count)]
-
-    @property
-    def random(self) -> random.Random:
-        """The source of everything made up here."""
-        return self._random
-
-    def _cue(self, number: int) -> CueDocument:
-        latin = (number // CUES_AN_INTERVIEW) % 2 == 0
-        interview = InterviewId(f"interview{number // CUES_AN_INTERVIEW}")
-        at_ms = number % CUES_AN_INTERVIEW * 4_000
-        text = self._sentence() if latin else self._chinese()
-        lang = "en" if latin else "zh"
-        return _document(f"{interview}-{number}", interview, at_ms, text, lang)
-
-    def _sentence(self) -> str:
-        return " ".join(self._random.choices(self.latin, cum_weights=self._latin_weights, k=12))
-
-    def _chinese(self) -> str:
-        return "".join(self._random.choices(self.han, cum_weights=self._han_weights, k=20))
-
-    def part(self, lang: str, length: int) -> str:
-        """So many words or characters in a row from some cue."""
-        text = self._random.choice(
-            [cue.text for cue in self._random.choices(self.cues, k=50) if cue.lang == lang]
-        )
-        pieces: Sequence[str] = text.split() if lang == "en" else text
-        first = self._random.randrange(len(pieces) - length)
-        return (" " if lang == "en" else "").join(pieces[first : first + length])
+Ask = Callable[[SearchIndex, Query], Awaitable[object]]
 
 
-def _document(document_id: str, interview: InterviewId, at_ms: int, text: str, lang: str) -> CueDocument:
-    return CueDocument(
-        id=document_id,
-        version=1,
-        interview_id=interview,
-        start_ms=at_ms,
-        end_ms=at_ms + 4_000,
-        text=text,
-        lang=lang,
-        speaker=None,
-        doubtful=False,
-        held_at=_HELD_AT,
-    )
+@dataclass(frozen=True)
+class Kind:
+    """What is typed, how it is asked, and in how many milliseconds 95 of 100 shall be answered."""
+
+    name: str
+    typed: Callable[[Corpus, random.Random], str]
+    ask: Ask
+    embedded_ms: float
+    elastic_ms: float
 
 
-def queries(corpus: Corpus) -> dict[str, Callable[[], str]]:
-    """What people type, by kind."""
-    return {
-        "one of the 20 most common words": lambda: corpus.random.choice(corpus.latin[:20]),
-        "a word of some sentence": lambda: corpus.part("en", 1),
-        "two words, anywhere in an interview": lambda: f"{corpus.part('en', 1)} {corpus.part('en', 1)}",
-        "a phrase of three words": lambda: f'"{corpus.part("en", 3)}"',
-        "one Chinese character": lambda: corpus.part("zh", 1),
-        "two Chinese characters": lambda: corpus.part("zh", 2),
-        "four Chinese characters": lambda: corpus.part("zh", 4),
-        "a word and two Chinese characters": lambda: f"{corpus.part('en', 1)} {corpus.part('zh', 2)}",
-    }
+def _common(corpus: Corpus, source: random.Random) -> str:
+    return source.choice(corpus.english[:20])
 
 
-async def measure(url: str, corpus: Corpus) -> None:
-    """Index everything, write some more one by one, then ask."""
-    index = open_index(url)
-    try:
-        await index.prepare()
-        began = time.perf_counter()
-        await index.rebuild(_source(corpus.cues))
-        took = time.perf_counter() - began
-        print(f"{(await index.health()).sentence}: {len(corpus.cues) / took:,.0f} cues a second ({took:.1f} s)")
-        await _appends(index, corpus)
-        for name, typed in queries(corpus).items():
-            await _ask(index, name, typed)
-    finally:
-        await index.close()
+def _rare(corpus: Corpus, source: random.Random) -> str:
+    return source.choice(corpus.english[2_000:20_000])
 
 
-def _source(cues: Sequence[Operation]) -> Source:
-    async def portions(after: int) -> AsyncIterator[Portion]:
-        for first in range(after, len(cues), 1_000):
-            yield Portion(cues[first : first + 1_000], first + 1_000)
-
-    return portions
+def _two(corpus: Corpus, source: random.Random) -> str:
+    return f"{corpus.part(source, 'en', 1)} {corpus.part(source, 'en', 1)}"
 
 
-async def _appends(index: SearchIndex, corpus: Corpus) -> None:
+def _phrase(corpus: Corpus, source: random.Random) -> str:
+    return f'"{corpus.part(source, "en", 3)}"'
+
+
+def _mixed(corpus: Corpus, source: random.Random) -> str:
+    return f"{corpus.part(source, 'en', 1)} {corpus.part(source, 'zh', 2)}"
+
+
+async def _moments(index: SearchIndex, query: Query) -> object:
+    return await index.moments(query)
+
+
+async def _grouped(index: SearchIndex, query: Query) -> object:
+    return await index.search(query)
+
+
+async def _facets(index: SearchIndex, query: Query) -> object:
+    return await index.facets(query)
+
+
+KINDS = [
+    Kind("common word", _common, _moments, 20, 50),
+    Kind("rare word", _rare, _moments, 20, 50),
+    Kind("two words", _two, _moments, 20, 50),
+    Kind("phrase", _phrase, _moments, 20, 50),
+    Kind("two Han characters", lambda corpus, source: corpus.part(source, "zh", 2), _moments, 20, 50),
+    Kind("seven Han characters", lambda corpus, source: corpus.part(source, "zh", 7), _moments, 20, 50),
+    Kind("mixed", _mixed, _moments, 20, 50),
+    Kind("common word by interviews", _common, _grouped, 60, 150),
+    Kind("two words by interviews", _two, _grouped, 60, 150),
+    Kind("facets of a common word", _common, _facets, 150, 150),
+    Kind("facets of two words", _two, _facets, 150, 150),
+]
+
+
+# --- measuring ------------------------------------------------------------------------------------------
+
+
+async def measure(
+    name: str, index: SearchIndex, corpus: Corpus, count: int, size: Callable[[], Awaitable[str]]
+) -> None:
+    """Everything about one engine."""
+    print(f"\n{name}: {corpus.size:,} cues")
+    await index.prepare()
+    await index.rebuild(_Loading(corpus).source)
+    print(f"  {await size()}")
+    await index.write(search_table.documents())
+    await _questions(index, corpus, count, name, "idle")
+    await _deep_page(index, corpus, count)
+    async with _arrivals(index, corpus):
+        await _questions(index, corpus, count, name, "busy")
+        await _freshness(index, corpus)
+
+
+class _Loading:
+    """Feeds a rebuild and reports its rate, without the time it takes to make things up."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+
+    async def source(self, after: int) -> AsyncIterator[Portion]:
+        documents = itertools.islice(self._corpus.documents(), after, None)
+        began, making, given = time.perf_counter(), 0.0, after
+        while True:
+            asked = time.perf_counter()
+            portion = list(itertools.islice(documents, PORTION))
+            making += time.perf_counter() - asked
+            if not portion:
+                break
+            given += len(portion)
+            yield Portion(portion, given)
+        took = time.perf_counter() - began - making
+        print(f"  loaded in {took:.0f} s: {self._corpus.size / took:,.0f} cues a second (wanted 3,000)")
+
+
+async def _questions(index: SearchIndex, corpus: Corpus, count: int, name: str, state: str) -> None:
+    for kind in KINDS:
+        source = random.Random(kind.name + state)
+        wanted = kind.embedded_ms if name == "embedded" else kind.elastic_ms
+        queries = [parse(kind.typed(corpus, source)) for _ in range(WARM_UP + count)]
+        times = await _timed(kind.ask, index, queries)
+        _report(f"{state}: {kind.name}", times[WARM_UP:], wanted)
+
+
+async def _timed(ask: Ask, index: SearchIndex, queries: list[Query]) -> list[float]:
     times = []
-    for number in range(APPENDS):
-        document = _document(f"live-{number}", InterviewId("live"), number, corpus.part("zh", 15), "zh")
+    for query in queries:
         began = time.perf_counter()
-        await index.write([document])
+        await ask(index, query)
         times.append(time.perf_counter() - began)
-    _report("write one cue, durably", times)
+    return times
 
 
-async def _ask(index: SearchIndex, name: str, typed: Callable[[], str]) -> None:
-    times, found = [], []
-    for _ in range(QUERIES):
-        query = parse(typed())
+async def _deep_page(index: SearchIndex, corpus: Corpus, count: int) -> None:
+    """The thirtieth page and those after it, of common words."""
+    times: list[float] = []
+    words = itertools.cycle(corpus.english[:10])
+    while len(times) < count:
+        query, cursor = parse(next(words)), ""
+        for page in range(DEEP_PAGES + 10):
+            began = time.perf_counter()
+            answer = await index.moments(query, cursor=cursor, sort=Sort.RELEVANCE)
+            if page >= DEEP_PAGES:
+                times.append(time.perf_counter() - began)
+            cursor = answer.next_cursor
+            if not cursor:
+                break
+    _report("idle: deep page", times[:count], None)
+
+
+@contextlib.asynccontextmanager
+async def _arrivals(index: SearchIndex, corpus: Corpus) -> AsyncIterator[None]:
+    """Fifty cues a second from fifty interviews on air, as the indexer brings them."""
+
+    async def arrive() -> None:
+        source = random.Random(1)
+        for first in itertools.count(0, round(ARRIVALS * _STEP_SECONDS)):
+            due = time.perf_counter() + _STEP_SECONDS
+            await index.write(
+                [corpus.live(n, source) for n in range(first, first + round(ARRIVALS * _STEP_SECONDS))]
+            )
+            await asyncio.sleep(max(due - time.perf_counter(), 0))
+
+    task = asyncio.create_task(arrive())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _freshness(index: SearchIndex, corpus: Corpus) -> None:
+    """From the moment the indexer is given a cue until a search finds it."""
+    times = []
+    for number in range(FRESH):
+        word = f"fresh{number}word"
+        document = corpus.live(10**6 + number, random.Random(number))
         began = time.perf_counter()
-        found.append((await index.search(query)).total.value)
+        await index.write([replace(document, text=word)])
+        await until_async(partial(_finds, index, word), f"{word} to be found")
         times.append(time.perf_counter() - began)
-    _report(name, times, f"{sorted(found)[len(found) // 2]} moments")
+    _report("busy: a new cue is found", times, 1_500)
 
 
-def _report(name: str, times: list[float], note: str = "") -> None:
+async def _finds(index: SearchIndex, word: str) -> bool:
+    return bool((await index.moments(parse(word))).hits)
+
+
+def _report(name: str, times: list[float], wanted: float | None) -> None:
     ordered = sorted(1_000 * each for each in times)
-    middle, high = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
-    print(f"  {name:<36} p50 {middle:7.1f} ms   p95 {high:7.1f} ms   {note}")
+    p50, p95, p99 = (ordered[min(int(len(ordered) * part), len(ordered) - 1)] for part in (0.5, 0.95, 0.99))
+    verdict = "" if wanted is None else f"   wanted {wanted:4.0f} {'ok' if p95 <= wanted else 'MISSED'}"
+    print(f"  {name:<34} p50 {p50:7.1f}   p95 {p95:7.1f}   p99 {p99:7.1f} ms{verdict}", flush=True)
+
+
+# --- the two engines ------------------------------------------------------------------------------------
+
+
+async def embedded(corpus: Corpus, count: int) -> search_table.Score:
+    """An SQLite file in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = open_index(f"sqlite:///{Path(folder) / 'search.sqlite'}")
+
+        async def size() -> str:
+            held = await asyncio.to_thread(_size, folder) / 1e6
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            return f"{held:,.0f} MB on disk; this process took at most {peak:,.0f} MB of memory"
+
+        try:
+            await measure("embedded", index, corpus, count, size)
+            return await search_table.ours(index)
+        finally:
+            await index.close()
+
+
+def _size(folder: str) -> int:
+    return sum(file.stat().st_size for file in Path(folder).iterdir())
+
+
+async def elasticsearch(corpus: Corpus, count: int) -> tuple[search_table.Score, search_table.Score]:
+    """A server of its own; the score of this project's index and of a naive one."""
+    with _server() as url:
+        index = open_index(f"{url}/benchmark-search")
+        client = AsyncElasticsearch(url)
+
+        async def size() -> str:
+            stats = await client.indices.stats(index="benchmark-search", metric="store")
+            store = stats["_all"]["total"]["store"]["size_in_bytes"]
+            (node,) = (await client.nodes.stats(metric="jvm"))["nodes"].values()
+            used = node["jvm"]["mem"]["heap_used_in_bytes"]
+            return f"{store / 1e6:,.0f} MB on disk; heap in use {used / 1e6:,.0f} MB"
+
+        try:
+            await measure("elasticsearch", index, corpus, count, size)
+            await client.indices.refresh(index="benchmark-search")
+            return await search_table.ours(index), await search_table.naive(client, "benchmark-naive")
+        finally:
+            await client.close()
+            await index.close()
+            await asyncio.to_thread(remove_index, f"{url}/benchmark-search")
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[str]:
+    if given := os.environ.get("TEST_ELASTICSEARCH_URL"):
+        yield given.rstrip("/")
+        return
+    with services.elasticsearch_node(heap="1g") as node:
+        yield node.url
 
 
 def main() -> None:
-    """Measure every index named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("urls", nargs="*", metavar="URL")
-    parser.add_argument("--cues", type=int, default=20_000)
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cues", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=100, help="of each kind")
+    parser.add_argument("--engine", action="append", choices=["embedded", "elasticsearch"])
     arguments = parser.parse_args()
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {os.cpu_count()} cores, Python {platform.python_version()},")
+    print(f"SQLite {sqlite3.sqlite_version}, Elasticsearch {services.ELASTICSEARCH_VERSION}")
     corpus = Corpus(arguments.cues)
-    with tempfile.TemporaryDirectory() as folder:
-        for url in arguments.urls or [f"sqlite:///{Path(folder) / 'search.sqlite'}"]:
-            asyncio.run(measure(url, corpus))
+    engines = arguments.engine or ["embedded", "elasticsearch"]
+    scores: dict[str, search_table.Score] = {}
+    if "embedded" in engines:
+        scores["embedded"] = asyncio.run(embedded(corpus, arguments.queries))
+    if "elasticsearch" in engines:
+        scores["elasticsearch"], scores["naive"] = asyncio.run(elasticsearch(corpus, arguments.queries))
+    print(f"\n{len(search_table.CASES)} queries with known answers (naive: `standard` analyser, `query_string`)")
+    for name, score in scores.items():
+        found = f"recall {score.recall:6.1%}   precision {score.precision:6.1%}   {len(score.missed)} missed"
+        print(f"  {name:<14} {found}")
+        for typed in score.missed:
+            print(f"      {typed}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import platform
 import sys
@@ -120,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--away", type=float, default=120.0, help="seconds the server is away")
     parser.add_argument("--cues", type=int, default=20_000, help="cues in the bulk load")
     options = parser.parse_args(arguments)
+    logging.disable(logging.WARNING)  # that the server is away is what is wanted here
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     return 0 if asyncio.run(run(options)) else 1
 

@@ -5,7 +5,9 @@ at the end, also on Ctrl-C; a killed test run takes them along. Downloads stay i
 
     TEST_POSTGRESQL_URL      use this running server (the user may create databases)
     TEST_ELASTICSEARCH_URL   use this running server
+    TEST_ELASTICSEARCH_9_URL the same of the next great version
     TEST_REQUIRE_SERVICES    `all`, or names with commas: a missing one fails the tests that need it
+                             (`all` leaves out `elasticsearch 9`, whose Java not every Debian has)
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ ELASTICSEARCH_9_VERSION = "9.2.4"
 _ELASTICSEARCH_ARTIFACT = "org.elasticsearch.distribution.integ-test-zip:elasticsearch:{version}:zip"
 _JAVA_VERSIONS = {8: range(17, 26), 9: range(21, 26)}
 """By the first number of Elasticsearch's version."""
+_OPTIONAL = {"elasticsearch 9"}
 SERVANT = "nobody"
 """Who runs the servers when the tests are run by root."""
 
@@ -63,7 +66,8 @@ class Server:
 def required(name: str) -> bool:
     """Whether this run insists on the service."""
     wanted = os.environ.get("TEST_REQUIRE_SERVICES", "")
-    return wanted == "all" or name in {part.strip() for part in wanted.split(",")}
+    named = {part.strip() for part in wanted.split(",")}
+    return name in named or ("all" in named and name not in _OPTIONAL)
 
 
 def cache_folder() -> Path:
@@ -210,13 +214,19 @@ def elasticsearch() -> Iterator[str]:
 @contextlib.contextmanager
 def elasticsearch_9() -> Iterator[str]:
     """The same of the next great version."""
+    if given := os.environ.get("TEST_ELASTICSEARCH_9_URL"):
+        yield given.rstrip("/")
+        return
     with elasticsearch_node(ELASTICSEARCH_9_VERSION) as node:
         yield node.url
 
 
 @contextlib.contextmanager
 def elasticsearch_node(
-    version: str = ELASTICSEARCH_VERSION, options: Mapping[str, str] | None = None, secrets: Path | None = None
+    version: str = ELASTICSEARCH_VERSION,
+    options: Mapping[str, str] | None = None,
+    secrets: Path | None = None,
+    heap: str = "512m",
 ) -> Iterator[ElasticsearchNode]:
     """A running node of the test's own.
 
@@ -225,7 +235,7 @@ def elasticsearch_node(
     java = _find_java(_JAVA_VERSIONS[int(version.partition(".")[0])])
     archive = _elasticsearch_zip(version)
     with _folder("elasticsearch") as folder:
-        node = ElasticsearchNode(_unpack(archive, folder), java, dict(options or {}), secrets)
+        node = ElasticsearchNode(_unpack(archive, folder), java, dict(options or {}), secrets, heap)
         try:
             node.start()
             yield node
@@ -236,7 +246,9 @@ def elasticsearch_node(
 class ElasticsearchNode:
     """A node that can be stopped in every way and started again; what it has stored stays."""
 
-    def __init__(self, home: Path, java: Path, options: Mapping[str, str], secrets: Path | None) -> None:
+    def __init__(
+        self, home: Path, java: Path, options: Mapping[str, str], secrets: Path | None, heap: str
+    ) -> None:
         self.folder = home.parent
         self._home = home
         self._secrets = secrets
@@ -258,7 +270,7 @@ class ElasticsearchNode:
         }
         self._environment = {
             "ES_JAVA_HOME": str(java),
-            "ES_JAVA_OPTS": "-Xms512m -Xmx512m",
+            "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
             "ES_TMPDIR": str(self.folder / "tmp"),
         }
         self._running = contextlib.ExitStack()

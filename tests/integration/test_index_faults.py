@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from streamarchive.catalogue import outbox
 from streamarchive.errors import SearchUnavailableError
 from streamarchive.models import Role
 from streamarchive.protocols import Portion
@@ -18,6 +19,7 @@ from streamarchive.search.query import parse
 from streamarchive.services import Services, open_services
 from tests import index_faults, services
 from tests.conftest import absent
+from tests.indexes import ask
 from tests.services import ElasticsearchNode
 from tests.waiting import until_async
 from workers import indexer
@@ -61,12 +63,31 @@ async def test_indexers_that_are_killed_lose_and_double_nothing(archive: Service
     assert await index_faults.agrees(archive)
 
 
-async def test_several_indexers_share_the_work_with_a_server_that_is_short_of_room(served: Services) -> None:
-    """It refuses what it has no room for, and gets it again later."""
+async def test_several_indexers_share_the_work_with_a_server_that_is_short_of_room(
+    served: Services, node: ElasticsearchNode
+) -> None:
+    """It refuses what it has no room for (429), and gets it again later."""
     await served.search.prepare()
     await index_faults.load(served, 3_000)
-    await asyncio.gather(*(indexer.catch_up(served) for _ in range(6)))
+    before, stop = refusals(node), asyncio.Event()
+    at_work = [asyncio.create_task(index_faults.indexing(served, stop)) for _ in range(4)]
+    await until_async(partial(_emptied, served), "the outbox to be empty", seconds=60)
+    stop.set()
+    await asyncio.gather(*at_work)
+    assert refusals(node) > before
     assert await index_faults.agrees(served)
+
+
+async def _emptied(archive: Services) -> bool:
+    async with archive.database.read() as connection:
+        waiting, _ = await outbox.waiting(connection)
+    return waiting == 0
+
+
+def refusals(node: ElasticsearchNode) -> int:
+    """How many writes the server has had no room for."""
+    nodes = ask(f"{node.url}/_nodes/stats/indexing_pressure", "GET")["nodes"]
+    return sum(each["indexing_pressure"]["memory"]["total"]["coordinating_rejections"] for each in nodes.values())
 
 
 @pytest.mark.parametrize("how", ["suspended", "killed"])
