@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Tests run in several processes (tests/sharing.py); the limit, in seconds, ends only what would never end.
+TOGETHER = --numprocesses logical --maxprocesses 4 --dist worksteal --timeout 600
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-tools install-services demo run unit test check bench screenshots clean
@@ -32,7 +34,7 @@ unit: install-tools ## The tests that need no server or program (under a minute)
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
 
 test: install-services ## All tests, with real servers; installs what they need where it can
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest $(TOGETHER) $(ARGS)
 
 check: install-tools ## Style, types, import rules
 	.venv/bin/ruff check

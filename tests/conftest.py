@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from collections import defaultdict
@@ -19,6 +18,7 @@ from psycopg import sql
 
 from tests import services
 from tests.blocking import site_never_blocks
+from tests.sharing import SharedServers
 from tests.site import Media, Site, make_media, open_site
 from tests.waiting import PATIENCE
 
@@ -34,28 +34,42 @@ CHROMIUM_ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 
-_missing: dict[str, str] = {}
+MISSING = "missing service "
+"""How the reason of a skipped test begins, if a service is why."""
+
 _skipped: dict[str, list[str]] = defaultdict(list)
 _numbers = itertools.count(1)
+_servers: SharedServers | None = None
 
 
 def absent(name: str, reason: str) -> NoReturn:
-    """Fail where the service is required, else skip the test and remember why."""
-    _missing[name] = reason
-    message = f"{name}: {reason}"
+    """Fail where the service is required, else skip the test."""
+    message = f"{MISSING}{name}: {reason}"
     if services.required(name):
-        pytest.fail(f"a required service is missing. {message}", pytrace=False)
+        pytest.fail(f"required, but a {message}", pytrace=False)
     pytest.skip(message)
 
 
-@contextlib.contextmanager
-def _service(name: str, start: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    with contextlib.ExitStack() as stack:
-        try:
-            url = stack.enter_context(start())
-        except services.MissingServiceError as error:
-            absent(name, str(error))
-        yield url
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> SharedServers:
+    """The servers of this run. They are stopped when the session is over, which no test's time counts."""
+    global _servers
+    own = tmp_path_factory.getbasetemp()
+    _servers = SharedServers(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+    return _servers
+
+
+def pytest_sessionfinish() -> None:
+    """Stop them."""
+    if _servers is not None:
+        _servers.close()
+
+
+def _service(servers: SharedServers, name: str, start: Callable[[], AbstractContextManager[str]]) -> str:
+    try:
+        return servers.url(name, start)
+    except services.MissingServiceError as error:
+        absent(name, str(error))
 
 
 @pytest.fixture(autouse=True)
@@ -66,10 +80,9 @@ def _site_never_blocks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
+def postgresql_url(servers: SharedServers) -> str:
     """A PostgreSQL server's maintenance database; tests ask for `postgresql_database`."""
-    with _service("postgresql", services.postgresql) as url:
-        yield url
+    return _service(servers, "postgresql", services.postgresql)
 
 
 @pytest.fixture(scope="session")
@@ -104,17 +117,15 @@ def postgresql_database(postgresql_databases: Callable[..., str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def elasticsearch_url() -> Iterator[str]:
+def elasticsearch_url(servers: SharedServers) -> str:
     """An Elasticsearch node's address. It is shared: use index names of your own."""
-    with _service("elasticsearch", services.elasticsearch) as url:
-        yield url
+    return _service(servers, "elasticsearch", services.elasticsearch)
 
 
 @pytest.fixture(scope="session")
-def elasticsearch_9_url() -> Iterator[str]:
+def elasticsearch_9_url(servers: SharedServers) -> str:
     """The same of Elasticsearch 9."""
-    with _service("elasticsearch 9", services.elasticsearch_9) as url:
-        yield url
+    return _service(servers, "elasticsearch 9", services.elasticsearch_9)
 
 
 @pytest.fixture(scope="session")
@@ -164,9 +175,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if not report.skipped or not isinstance(report.longrepr, tuple):
         return
     reason = str(report.longrepr[2]).removeprefix("Skipped: ")
-    name = reason.partition(":")[0]
-    if name in _missing:
-        _skipped[name].append(report.nodeid)
+    if reason.startswith(MISSING):
+        _skipped[reason.removeprefix(MISSING)].append(report.nodeid)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -174,6 +184,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _skipped:
         return
     terminalreporter.section("not run, because something is missing", yellow=True)
-    for name, tests in sorted(_skipped.items()):
+    for missing, tests in sorted(_skipped.items()):
         suites = ", ".join(sorted({test.partition("::")[0] for test in tests}))
-        terminalreporter.line(f"{name}: {len(tests)} tests of {suites} ({_missing[name]})")
+        terminalreporter.line(f"{missing}: {len(tests)} tests of {suites}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from streamarchive.catalogue import corrections, interviews, transcripts
-from streamarchive.errors import EditError
+from streamarchive.errors import EditError, SearchError
 from streamarchive.models import InterviewId, RecordingId, RunStage
 from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings, load_settings
@@ -91,6 +91,15 @@ async def _write(
                 await interviews.cut(tx, interview_id, source.choice([None, 4_000]), None)
             case _:
                 await interviews.set_titles(tx, interview_id, {"en": f"Talk {number}"})
+
+
+async def indexing(archive: Services, stop: asyncio.Event) -> None:
+    """An indexer that goes on after whatever the server answers, as its supervisor makes it do."""
+    while not stop.is_set():
+        try:
+            await indexer.run(archive, stop)
+        except SearchError:
+            await asyncio.sleep(0.1)
 
 
 class _Telling:

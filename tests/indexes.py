@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from streamarchive.protocols import Tombstone
 from streamarchive.search import feed
@@ -33,11 +34,12 @@ def remove_index(url: str) -> None:
             file.unlink()
         return
     server, _, _ = url.rpartition("/")
-    for name in _ask(f"{url}*/_alias", "GET"):
-        _ask(f"{server}/{name}", "DELETE")
+    for name in ask(f"{url}*/_alias", "GET"):
+        ask(f"{server}/{name}", "DELETE")
 
 
-def _ask(address: str, method: str) -> dict[str, object]:
+def ask(address: str, method: str) -> dict[str, Any]:
+    """What a server answers."""
     with urllib.request.urlopen(urllib.request.Request(address, method=method)) as answer:
-        found: dict[str, object] = json.load(answer)
+        found: dict[str, Any] = json.load(answer)
         return found

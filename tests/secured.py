@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.services import MissingServiceError
@@ -16,8 +18,11 @@ ADMIN, PASSWORD = "admin", "correct horse battery"
 _ROUNDS = 1_000
 
 
-def make_secrets(folder: Path) -> Path:
-    """Fill the folder for `tests.services.elasticsearch_node`; the folder."""
+def make_secrets(folder: Path, roles: Mapping[str, Mapping[str, object]]) -> Path:
+    """Fill the folder for `tests.services.elasticsearch_node`; the folder.
+
+    There is a user for each role, of its name; all have the same password.
+    """
     if shutil.which("openssl") is None:
         raise MissingServiceError("no openssl to make certificates with (Debian: apt install openssl)")
     make_ca(folder, "ca")
@@ -26,8 +31,10 @@ def make_secrets(folder: Path) -> Path:
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
     signed_by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "2"]
     _openssl(folder, "x509", "-req", "-in", "node.csr", "-out", "node.pem", *signed_by)
-    (folder / "users").write_text(f"{ADMIN}:{_hashed(PASSWORD)}\n")
-    (folder / "users_roles").write_text(f"superuser:{ADMIN}\n")
+    users = {ADMIN: "superuser", **{name: name for name in roles}}
+    (folder / "users").write_text("".join(f"{name}:{_hashed(PASSWORD)}\n" for name in users))
+    (folder / "users_roles").write_text("".join(f"{role}:{name}\n" for name, role in users.items()))
+    (folder / "roles.yml").write_text("".join(_role(name, rights) for name, rights in roles.items()))
     return folder
 
 
@@ -36,6 +43,11 @@ def make_ca(folder: Path, name: str) -> Path:
     files = ["-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN={name} of the tests"]
     _openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files)
     return folder / f"{name}.pem"
+
+
+def _role(name: str, rights: Mapping[str, object]) -> str:
+    """A line for each right: the server looks for lines that begin with the name of a role."""
+    return f"{name}:\n" + "".join(f"  {right}: {json.dumps(value)}\n" for right, value in rights.items())
 
 
 def _hashed(password: str) -> str:

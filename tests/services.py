@@ -5,7 +5,9 @@ at the end, also on Ctrl-C; a killed test run takes them along. Downloads stay i
 
     TEST_POSTGRESQL_URL      use this running server (the user may create databases)
     TEST_ELASTICSEARCH_URL   use this running server
+    TEST_ELASTICSEARCH_9_URL the same of the next great version
     TEST_REQUIRE_SERVICES    `all`, or names with commas: a missing one fails the tests that need it
+                             (`all` leaves out `elasticsearch 9`, whose Java not every Debian has)
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ ELASTICSEARCH_9_VERSION = "9.2.4"
 _ELASTICSEARCH_ARTIFACT = "org.elasticsearch.distribution.integ-test-zip:elasticsearch:{version}:zip"
 _JAVA_VERSIONS = {8: range(17, 26), 9: range(21, 26)}
 """By the first number of Elasticsearch's version."""
+_OPTIONAL = {"elasticsearch 9"}
 SERVANT = "nobody"
 """Who runs the servers when the tests are run by root."""
 
@@ -63,7 +66,8 @@ class Server:
 def required(name: str) -> bool:
     """Whether this run insists on the service."""
     wanted = os.environ.get("TEST_REQUIRE_SERVICES", "")
-    return wanted == "all" or name in {part.strip() for part in wanted.split(",")}
+    named = {part.strip() for part in wanted.split(",")}
+    return name in named or ("all" in named and name not in _OPTIONAL)
 
 
 def cache_folder() -> Path:
@@ -210,6 +214,9 @@ def elasticsearch() -> Iterator[str]:
 @contextlib.contextmanager
 def elasticsearch_9() -> Iterator[str]:
     """The same of the next great version."""
+    if given := os.environ.get("TEST_ELASTICSEARCH_9_URL"):
+        yield given.rstrip("/")
+        return
     with elasticsearch_node(ELASTICSEARCH_9_VERSION) as node:
         yield node.url
 
@@ -223,8 +230,7 @@ def elasticsearch_node(
 ) -> Iterator[ElasticsearchNode]:
     """A running node of the test's own.
 
-    `secrets` is a folder with `node.pem`, `node.key`, `ca.pem` and the files `users`, `users_roles`: then it
-    speaks https and asks who one is.
+    `secrets` is a folder made by `tests.secured`: then it speaks https and asks who one is.
     """
     java = _find_java(_JAVA_VERSIONS[int(version.partition(".")[0])])
     archive = _elasticsearch_zip(version)
@@ -271,7 +277,7 @@ class ElasticsearchNode:
         self._server: Server | None = None
 
     def _with_secrets(self, secrets: Path) -> dict[str, str]:
-        for name in ("node.pem", "node.key", "users", "users_roles"):
+        for name in ("node.pem", "node.key", "users", "users_roles", "roles.yml"):
             shutil.copyfile(secrets / name, self._home / "config" / name)
             if os.getuid() == 0:
                 shutil.chown(self._home / "config" / name, SERVANT)
@@ -283,7 +289,7 @@ class ElasticsearchNode:
         }
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers. On the main thread: it ends with the thread that started it."""
         command: list[str | Path] = [self._home / "bin/elasticsearch"]
         for name, value in self._options.items():
             command += ["-E", f"{name}={value}"]

@@ -29,6 +29,9 @@ async def run(services: Services, stop: asyncio.Event) -> None:
             try:
                 if not prepared:
                     await services.search.prepare()
+                    health = await services.search.health()
+                    if not health.analyzer_current:
+                        logger.warning("%s", health.sentence)
                     prepared = True
                 if not await drain(services):
                     await until(stop, changed.wait(_IDLE_SECONDS))

@@ -54,6 +54,8 @@ class Track:
     video: bool
     pts: list[int] = field(default_factory=list)
     """Unwrapped: near the first one of the segment."""
+    dts: list[int] = field(default_factory=list)
+    """When they are decoded, unwrapped alike; they rise."""
     starts: list[int] = field(default_factory=list)
     """Offsets of the transport packets in which they begin."""
 
@@ -62,9 +64,12 @@ class Track:
         return min(self.pts)
 
     def step(self) -> int:
-        """The usual distance between its packets."""
-        ordered = sorted(self.pts)
-        steps = sorted(b - a for a, b in pairwise(ordered) if b > a)
+        """The usual distance between its packets.
+
+        That between decoding times: where a kill has cut off the B-frames between the last two pictures, those
+        are shown far from each other.
+        """
+        steps = sorted(b - a for a, b in pairwise(self.dts) if b > a)
         return steps[len(steps) // 2] if steps else 0
 
 
@@ -111,10 +116,11 @@ def read_tracks(data: bytes) -> dict[int, Track]:
         elif pid == map_pid and not tracks:
             tracks = dict(_tracks_of(packet_payload(data, at)))
         elif (track := tracks.get(pid)) is not None:
-            pts = _pes_pts(packet_payload(data, at))
-            if pts is not None:
-                near = pts if near is None else near
-                track.pts.append(unwrap(pts, near))
+            times = _pes_times(packet_payload(data, at))
+            if times is not None:
+                near = times[0] if near is None else near
+                track.pts.append(unwrap(times[0], near))
+                track.dts.append(unwrap(times[1], near))
                 track.starts.append(at)
     return tracks
 
@@ -162,11 +168,17 @@ def _tracks_of(payload: bytes) -> Iterator[tuple[int, Track]]:
         at += 5 + ((table[at + 3] & 0x0F) << 8 | table[at + 4])
 
 
-def _pes_pts(payload: bytes) -> int | None:
-    """The PTS of the PES packet that begins here."""
+def _pes_times(payload: bytes) -> tuple[int, int] | None:
+    """The PTS and the DTS of the PES packet that begins here; they are the same where only one is given."""
     if len(payload) < 14 or payload[:3] != b"\0\0\1" or not payload[7] & 0x80:
         return None
-    a, b, c, d, e = payload[9:14]
+    pts = _time_stamp(payload[9:14])
+    both = payload[7] & 0x40 and len(payload) >= 19
+    return pts, _time_stamp(payload[14:19]) if both else pts
+
+
+def _time_stamp(field: bytes) -> int:
+    a, b, c, d, e = field
     return (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1
 
 

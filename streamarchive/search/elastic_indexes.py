@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from elasticsearch import BadRequestError, NotFoundError
+from elasticsearch import AuthorizationException, BadRequestError, NotFoundError
 from elasticsearch.helpers import async_streaming_bulk
 
 from streamarchive.errors import SearchError, SearchUnavailableError
@@ -255,11 +255,10 @@ class Indexes:
         return {name: value for name, value in SETTINGS.items() if name not in TEMPLATED}
 
     async def has_template(self) -> bool:
-        """Whether an index template of our name is there."""
-        found = await self._client.options(ignore_status=[MISSING, 403]).indices.get_index_template(
-            name=self._name, filter_path="index_templates.name"
-        )
-        return bool(found.body)
+        """Whether an index template of our name is there, as far as we may know."""
+        with suppress(AuthorizationException):
+            return bool(await self._client.indices.exists_index_template(name=self._name))
+        return False
 
     async def _delete(self, index: str) -> None:
         await self._client.options(ignore_status=MISSING).indices.delete(index=index)

@@ -55,7 +55,7 @@ class Inspection:
         return SearchFinding(subject, ok, sentence)
 
     async def _version(self) -> tuple[bool, str]:
-        nodes = await self._client.nodes.info(metric="_none", filter_path="nodes.*.version")
+        nodes = await self._client.nodes.info(metric="os", filter_path="nodes.*.version")
         versions = sorted({node["version"] for node in nodes["nodes"].values()})
         numbers = [tuple(int(part) for part in version.split(".")[:2]) for version in versions]
         told = f"Elasticsearch {', '.join(versions)} on {len(nodes['nodes'])} node(s)"

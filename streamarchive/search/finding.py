@@ -7,6 +7,7 @@ still holds. Events and dates are asked of the catalogue, too.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streamarchive import text
 from streamarchive.catalogue import glossary, interviews, transcripts
 from streamarchive.catalogue.database import Database
-from streamarchive.errors import SearchUnavailableError
+from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import Cue, CueId, Event, Interview, InterviewId, Role
 from streamarchive.protocols import Hit, InterviewHits, Moments, Query, Results, SearchIndex, Sort, Total
 from streamarchive.search import fallbacks
@@ -50,9 +51,17 @@ __all__ = [
     "moment_path",
 ]
 
+logger = logging.getLogger(__name__)
+
 _TITLES_LOOKED_AT = 1_000
 """How many interviews are compared by their titles while the index is away."""
 _LONGEST_NUMBER = 6
+
+
+def _tell(error: SearchError) -> None:
+    """That the index is away, the indexer says once; anything else is worth a line each time."""
+    level = logging.INFO if isinstance(error, SearchUnavailableError) else logging.WARNING
+    logger.log(level, "search does not answer, titles do: %s", error)
 
 
 async def find(
@@ -77,11 +86,12 @@ async def find(
 
     try:
         results = await ask(asked.query)
-        fallback = None if cursor else await _instead(database, index, asked, role, results)
+        fallback = None if cursor or results.timed_out else await _instead(database, index, asked, role, results)
         if fallback is not None:
             asked = asked._replace(query=fallback.query)
             results = await ask(fallback.query)
-    except SearchUnavailableError:
+    except SearchError as error:
+        _tell(error)
         async with database.read() as connection:
             return await _by_names(connection, query, asked.query, role, cursor, limit)
     async with database.read() as connection:
@@ -118,11 +128,14 @@ async def find_moments(
 
     try:
         proposed = await ask(asked.query)
-        fallback = None if cursor else await _instead(database, index, asked, role, proposed)
+        fallback = (
+            None if cursor or proposed.timed_out else await _instead(database, index, asked, role, proposed)
+        )
         if fallback is not None:
             asked = asked._replace(query=fallback.query)
             proposed = await ask(fallback.query)
-    except SearchUnavailableError:
+    except SearchError as error:
+        _tell(error)
         return MomentsAnswer(query, Total(0), (), index_away=True)
     groups = [InterviewHits(hit.interview_id, 1, (hit,)) for hit in proposed.hits]
     async with database.read() as connection:
@@ -144,7 +157,8 @@ async def find_facets(database: Database, index: SearchIndex, query: Query, *, r
         return FacetsAnswer({}, {}, (), {})
     try:
         facets = await index.facets(asked.query, hidden=asked.hidden)
-    except SearchUnavailableError:
+    except SearchError as error:
+        _tell(error)
         return FacetsAnswer({}, {}, (), {}, index_away=True)
     years: Counter[int] = Counter()
     events: Counter[int] = Counter()

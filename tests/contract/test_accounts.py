@@ -102,12 +102,27 @@ async def test_names_are_unique_and_passwords_of_a_sensible_length(database: Dat
             await passwords.hash_password(password)
 
 
-async def test_guesses_that_run_beside_each_other_count_too(database: Database, editor: User):
-    """A burst of guesses with the right one last: too many have failed by the time it is looked at."""
-    guesses = [f"guess number {n}" for n in range(15)] + [PASSWORD]
-    attempts = [accounts.sign_in(database, "eva", guess, "192.0.2.1") for guess in guesses]
-    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+async def test_guesses_that_run_beside_each_other_count_too(
+    database: Database, editor: User, monkeypatch: pytest.MonkeyPatch
+):
+    """The right one comes with a burst of wrong ones, and is looked at when too many of them have failed."""
+    verify, looked_at, may_go_on = passwords.verify, asyncio.Event(), asyncio.Event()
+
+    async def verify_in_turn(password_hash: str | None, password: str) -> bool:
+        if password == PASSWORD:
+            looked_at.set()
+            await may_go_on.wait()
+        return await verify(password_hash, password)
+
+    monkeypatch.setattr(passwords, "verify", verify_in_turn)
+    right = asyncio.create_task(accounts.sign_in(database, "eva", PASSWORD, "192.0.2.1"))
+    await looked_at.wait()
+    wrong = [accounts.sign_in(database, "eva", f"guess number {n}", "192.0.2.1") for n in range(10)]
+    outcomes = await asyncio.gather(*wrong, return_exceptions=True)
     assert all(isinstance(outcome, SignInRefusedError) for outcome in outcomes)
+    may_go_on.set()
+    with pytest.raises(SignInRefusedError, match="too many attempts failed"):
+        await right
 
 
 async def test_so_many_sign_ins_wait_and_no_more(database: Database, editor: User):

@@ -37,7 +37,7 @@ from tests.services import free_port
 from tests.waiting import until_async
 
 HELD_AT = datetime(2026, 4, 25, 10, 0, tzinfo=UTC)
-ENGINES = ["embedded", "elasticsearch"]
+ENGINES = ["embedded", "elasticsearch", "elasticsearch_9"]
 _urls: dict[int, str] = {}
 
 
@@ -46,7 +46,7 @@ def _address(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     if request.param == "embedded":
         yield f"sqlite:///{folder / 'search.sqlite'}"
         return
-    address = f"{request.getfixturevalue('elasticsearch_url')}/test-{uuid4().hex}"
+    address = f"{request.getfixturevalue(f'{request.param}_url')}/test-{uuid4().hex}"
     yield address
     destroy(address)
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -176,11 +175,9 @@ async def test_cancelling_ends_the_work_and_keeps_the_engine(shared, spoken):
     task = asyncio.create_task(heard(shared, [Window(long, 0)] * 50, TranscribeOptions()))
     await asyncio.wait([task], timeout=0.3)
     assert not task.done()
-    began = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - began < 3
     assert len(await heard(shared, [Window(spoken(ENGLISH[0]), 0)])) == 1
     assert shared.pid == process
 
@@ -191,11 +188,9 @@ async def test_an_engine_that_does_not_hear_the_cancellation_is_replaced(spoken)
         os.kill(process, signal.SIGSTOP)
         task = asyncio.create_task(heard(engine, [Window(spoken(ENGLISH[0]), 0)]))
         await asyncio.wait([task], timeout=0.1)
-        began = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began < 4
         assert (await heard(engine, [Window(spoken(ENGLISH[0]), 0)]))[0].lines[0].text == ENGLISH[0]
         assert engine.pid != process
 

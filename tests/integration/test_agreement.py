@@ -14,7 +14,7 @@ import pytest
 from streamarchive import cli
 from streamarchive.catalogue import corrections, interviews, outbox, transcripts
 from streamarchive.models import Cue, InterviewId, RecordingId, RunStage
-from streamarchive.protocols import CueDocument, Tombstone
+from streamarchive.protocols import CueDocument, Portion, Tombstone
 from streamarchive.search import feed
 from streamarchive.search.agreement import Agreement, Difference, compare
 from streamarchive.services import Services, open_services
@@ -209,3 +209,27 @@ async def test_the_command_tells_mends_and_ends_accordingly(
     )
     status, told = await asyncio.to_thread(verified, archive, capsys)
     assert (status, told["catalogue"], told["index"]) == (0, 22, 22)
+
+
+async def test_reindex_tells_how_far_it_is_and_goes_on_with_an_unfinished_one(
+    archive: Services, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMARCHIVE_SEARCH", archive.settings.search)
+
+    async def half(after: int) -> AsyncIterator[Portion]:
+        async for portion in feed.everything(archive.database, after):
+            yield Portion(portion.operations[:5], 5) if portion.checkpoint else portion
+            if portion.checkpoint:
+                raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        await archive.search.rebuild(half)
+    for expected_written, note in ((15, "Going on"), (22, "")):
+        status = await asyncio.to_thread(
+            cli.run, ["reindex", "--json", "--data-dir", str(archive.settings.data_dir)]
+        )
+        said = capsys.readouterr()
+        assert (status, json.loads(said.out)) == (0, {"written": expected_written, "documents": 22})
+        assert note in said.err
+        assert "Indexing: 100%" in said.err
+        assert await stored(archive) == await expected(archive)

@@ -11,6 +11,7 @@ from streamarchive.clock import to_ms
 from streamarchive.ingest import Details
 from streamarchive.media import commands
 from streamarchive.media.probe import probe
+from streamarchive.media.segments import whole_packets
 from streamarchive.models import AssetKind, JobState
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
@@ -121,6 +122,22 @@ async def test_takes_stand_end_to_end_in_the_file_as_on_the_media_clock(services
             assert before == colours[colours.index(colour) - 1]
 
 
+async def test_takes_that_ended_anywhere_add_up_to_the_media_clock(services, tmp_path, caplog):
+    """Killed recorders leave takes cut between pictures that are shown in another order than they come in."""
+    whole = make(tmp_path / "whole.ts", 9, "-preset", "medium", "-bf", "3").read_bytes()
+    sources = []
+    for number in range(8):
+        source = tmp_path / f"{number}.ts"
+        source.write_bytes(whole[: whole_packets(len(whole) * (number + 2) // 10 - 1777 * number)])
+        sources.append(source)
+    recording_id = await record_takes(services, *sources)
+    assert (await finalise(services)).state is JobState.DONE
+    assets, segments = await assets_of(services, recording_id)
+    async with services.store.local(assets[AssetKind.MP4].key) as file:
+        assert abs((await probe(file)).duration_ms - media_end_ms(segments)) <= finaliser.TOLERANCE_MS
+    assert "off its media clock" not in caplog.text
+
+
 async def colour_at(file, at_ms):
     process = await asyncio.create_subprocess_exec(
         commands.ffmpeg_path(), "-v", "error", "-ss", f"{at_ms}ms", "-i", file, "-frames:v", "1",
@@ -181,12 +198,14 @@ async def test_a_missing_segment_is_an_error_on_the_job_and_leaves_no_file(servi
          {"mp4", "m4a", "poster"}, ("h264", "aac")),
         ("a.mp3", (), {"m4a"}, (None, "aac")),
         ("a.m4a", (), {"m4a"}, (None, "aac")),
+        # Its last packet alone is a quarter of a second.
+        ("a.flac", ("-ar", "16000", "-c:a", "flac", "-frame_size", "4096"), {"m4a"}, (None, "aac")),
         ("odd.avi", ("-vf", "scale=161:91", "-c:v", "mjpeg", "-pix_fmt", "yuvj444p", "-c:a", "pcm_s16le"),
          {"mp4", "m4a", "poster"}, ("h264", "aac")),
     ],
 )  # fmt: skip
 async def test_an_upload_becomes_what_browsers_play(services, tmp_path, name, options, kinds, tracks):
-    source = make(tmp_path / name, 4, *options, video=not name.endswith(("mp3", "m4a")))
+    source = make(tmp_path / name, 4, *options, video=not name.endswith(("mp3", "m4a", "flac")))
     content = source.read_bytes()
     await ingest.import_file(
         services.database, services.store, source, Details({"en": "Talk"}), incoming=tmp_path / "in"

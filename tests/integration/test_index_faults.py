@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from streamarchive.errors import SearchError, SearchUnavailableError
+from streamarchive.catalogue import outbox
+from streamarchive.errors import SearchUnavailableError
 from streamarchive.models import Role
 from streamarchive.protocols import Portion
 from streamarchive.search import feed, finding
@@ -18,6 +19,7 @@ from streamarchive.search.query import parse
 from streamarchive.services import Services, open_services
 from tests import index_faults, services
 from tests.conftest import absent
+from tests.indexes import ask
 from tests.services import ElasticsearchNode
 from tests.waiting import until_async
 from workers import indexer
@@ -61,21 +63,31 @@ async def test_indexers_that_are_killed_lose_and_double_nothing(archive: Service
     assert await index_faults.agrees(archive)
 
 
-async def test_several_indexers_share_the_work_with_a_server_that_is_short_of_room(served: Services) -> None:
-    """It refuses what it has no room for, and gets it again later."""
+async def test_several_indexers_share_the_work_with_a_server_that_is_short_of_room(
+    served: Services, node: ElasticsearchNode
+) -> None:
+    """It refuses what it has no room for (429), and gets it again later."""
     await served.search.prepare()
     await index_faults.load(served, 3_000)
-    await asyncio.gather(*(indexer.catch_up(served) for _ in range(6)))
+    before, stop = refusals(node), asyncio.Event()
+    at_work = [asyncio.create_task(index_faults.indexing(served, stop)) for _ in range(4)]
+    await until_async(partial(_emptied, served), "the outbox to be empty", seconds=60)
+    stop.set()
+    await asyncio.gather(*at_work)
+    assert refusals(node) > before
     assert await index_faults.agrees(served)
 
 
-async def indexing(archive: Services, stop: asyncio.Event) -> None:
-    """An indexer that goes on after whatever the server answers, as its supervisor makes it do."""
-    while not stop.is_set():
-        try:
-            await indexer.run(archive, stop)
-        except SearchError:
-            await asyncio.sleep(0.1)
+async def _emptied(archive: Services) -> bool:
+    async with archive.database.read() as connection:
+        waiting, _ = await outbox.waiting(connection)
+    return waiting == 0
+
+
+def refusals(node: ElasticsearchNode) -> int:
+    """How many writes the server has had no room for."""
+    nodes = ask(f"{node.url}/_nodes/stats/indexing_pressure", "GET")["nodes"]
+    return sum(each["indexing_pressure"]["memory"]["total"]["coordinating_rejections"] for each in nodes.values())
 
 
 @pytest.mark.parametrize("how", ["suspended", "killed"])
@@ -85,7 +97,7 @@ async def test_while_the_server_is_away_pages_answer_and_afterwards_all_is_there
     await served.search.prepare()
     await index_faults.load(served, 1_000)
     stop = asyncio.Event()
-    task = asyncio.create_task(indexing(served, stop))
+    task = asyncio.create_task(index_faults.indexing(served, stop))
     try:
         async with index_faults.writing(served) as written:
             await until_async(partial(_finds, served, "sentence"), "the index to have something")
@@ -96,7 +108,7 @@ async def test_while_the_server_is_away_pages_answer_and_afterwards_all_is_there
             assert (answer.index_away, len(answer.found)) == (True, 2)
             assert not (await served.search.health()).ok
             await until_async(partial(_more, written, before + 10), "writing to go on")
-            await asyncio.to_thread(node.resume if how == "suspended" else node.start)
+            node.resume() if how == "suspended" else node.start()
         assert await _caught_up(served)
     finally:
         stop.set()
@@ -136,11 +148,11 @@ async def test_a_server_killed_during_a_reindex_serves_the_old_index_and_the_nex
         async for portion in feed.everything(served.database, after):
             yield portion
             if portion.checkpoint >= 2_000 and len(asked) == 1:
-                await asyncio.to_thread(node.kill)
+                node.kill()
 
     with pytest.raises(SearchUnavailableError):
         await served.search.rebuild(source)
-    await asyncio.to_thread(node.start)
+    node.start()
     assert await until_async(partial(_finds, served, "sentence"), "the old index to answer")
     async with index_faults.writing(served):
         await served.search.rebuild(source)
@@ -158,7 +170,7 @@ async def test_a_rebuild_beside_indexers_and_searches_fails_no_search_and_loses_
     await index_faults.load(archive, 2_000)
     await indexer.catch_up(archive)
     stop, searches = asyncio.Event(), 0
-    task = asyncio.create_task(indexing(archive, stop))
+    task = asyncio.create_task(index_faults.indexing(archive, stop))
     async with index_faults.writing(archive):
         rebuilding = asyncio.create_task(archive.search.rebuild(partial(feed.everything, archive.database)))
         while not rebuilding.done():

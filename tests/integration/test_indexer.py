@@ -173,3 +173,32 @@ async def test_an_index_that_was_deleted_is_rebuilt_from_the_catalogue(tmp_path:
         assert await found(archive, "battery") == []
         assert await archive.search.rebuild(partial(feed.everything, archive.database)) == 2
         assert await found(archive, "battery") == ["the battery"]
+
+
+async def test_an_index_of_another_version_is_told_in_the_log_and_for_health_checks(
+    archive: Services, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await archive.search.prepare()
+    for module in ("embedded", "generations"):
+        monkeypatch.setattr(f"streamarchive.search.{module}.ANALYZER_VERSION", 1_000)
+    stop = asyncio.Event()
+    with caplog.at_level(logging.WARNING):
+        task = asyncio.create_task(indexer.run(archive, stop))
+
+        async def told() -> bool:
+            return "reindex" in caplog.text
+
+        await until_async(told, "the indexer to speak of the version")
+        stop.set()
+        await task
+
+
+async def test_a_damaged_index_is_no_error_of_a_page(tmp_path: Path) -> None:
+    (tmp_path / "search.sqlite").write_bytes(b"this is not a database" * 1000)
+    async with open_services(settings_of(tmp_path)) as archive:
+        await factories.uploaded(archive.database, "Cockpit")
+        answer = await finding.find(archive.database, archive.search, parse("cockpit"), role=Role.VIEWER)
+        assert (answer.index_away, len(answer.found)) == (True, 1)
+        assert await archive.search.rebuild(partial(feed.everything, archive.database)) == 1
+        answer = await finding.find(archive.database, archive.search, parse("cockpit"), role=Role.VIEWER)
+        assert (answer.index_away, len(answer.found)) == (False, 1)

@@ -43,6 +43,20 @@ async def test_sound_files(tmp_path, suffix, codec):
     assert abs(info.duration_ms - 3000) < 100
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("b.mp4", ("-preset", "medium", "-bf", "3")),  # shown later than decoded
+        ("b.mkv", ("-preset", "medium", "-bf", "3")),
+        ("a.flac", ("-ar", "16000", "-c:a", "flac", "-frame_size", "4096")),  # its last packet is 256 ms
+    ],
+)
+async def test_the_last_packet_counts(tmp_path, name, options):
+    sound_only = name.endswith("flac")
+    file = make(tmp_path / name, 4, *options, video=not sound_only, audio=sound_only)
+    assert abs((await probe(file, silent_allowed=True)).duration_ms - 4000) <= 20
+
+
 async def test_a_cover_picture_is_no_video(tmp_path):
     sound = make(tmp_path / "sound.mp3", 2, video=False)
     cover = tmp_path / "cover.jpg"

@@ -9,7 +9,7 @@ import pytest
 from streamarchive.clock import unwrap
 from streamarchive.errors import UnreadableMediaError
 from streamarchive.media import commands
-from streamarchive.media.segments import read_times
+from streamarchive.media.segments import read_times, read_tracks
 from tests.media import make, run_ffmpeg
 
 _PACKET = re.compile(r"^(\d+),\s*(-?\d+),\s*(-?\d+),\s*(\d+),")
@@ -53,6 +53,16 @@ def test_pictures_out_of_order_do_not_confuse(tmp_path):
     expected, times = packets(file), read_times(file.read_bytes())
     assert times.first_pts == min(pts for pts, _ in expected["video"])
     assert times.end_pts == max(end for _, end in expected["video"])
+
+
+def test_the_last_picture_lasts_no_longer_where_those_shown_before_it_are_missing(tmp_path):
+    """A kill leaves I and P without the B-frames between them: they are decoded one step apart, shown four."""
+    data = make(tmp_path / "b.ts", 5, "-preset", "medium", "-bf", "3", audio=False).read_bytes()
+    [track] = read_tracks(data).values()
+    torn = read_times(data[: track.starts[2]])
+    first, last = track.pts[:2]
+    assert last - first > 2 * 3600
+    assert torn.end_pts == last + 3600
 
 
 @pytest.mark.parametrize("codec", ["libmp3lame", "ac3", "mp2"])

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from streamarchive.cli.parser import build_parser
-from streamarchive.settings import PREFIX, Settings
+from streamarchive.settings import PREFIX, SECRETS, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -48,7 +48,8 @@ def test_the_table_of_settings_is_that_of_the_settings() -> None:
 
 
 def test_every_setting_that_is_named_exists() -> None:
-    known = {PREFIX + name.upper() for name in (*Settings.model_fields, "config", "database_file", "search_file")}
+    files = [f"{secret}_file" for secret in SECRETS]
+    known = {PREFIX + name.upper() for name in (*Settings.model_fields, "config", *files)}
     assert set(re.findall(rf"{PREFIX}[A-Z_]+", GUIDES)) <= known
 
 

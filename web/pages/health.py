@@ -24,7 +24,8 @@ async def ready(request: web.Request) -> web.StreamResponse:
     except StreamArchiveError as error:
         return _answer(503, {"ok": False, "database": str(error)})
     health = await services.search.health()
-    return _answer(200, {"ok": True, "database": "ok", "search": "ok" if health.ok else health.sentence})
+    well = health.ok and health.analyzer_current
+    return _answer(200, {"ok": True, "database": "ok", "search": "ok" if well else health.sentence})
 
 
 def _answer(status: int, values: dict[str, object]) -> web.Response:
