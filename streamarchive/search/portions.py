@@ -80,7 +80,7 @@ class Portions:
         return met, rest
 
     def _whole_interviews(self, clause: int, within: Range) -> tuple[list[int], int | None]:
-        """The next matches of a clause, in whole interviews; one that does not fit is left to the next portion."""
+        """The next matches of a clause, in whole interviews; what does not fit is left to the next portion."""
         expression, most = self._scan.meets[clause], self._most
         numbers = self._scan.rows(expression, within, most + 1, ascending=self._ascending)
         if len(numbers) <= most:
