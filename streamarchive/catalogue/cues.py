@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, interviews, outbox, tables
+from streamarchive.catalogue import changes, interviews, outbox, suggestions, tables
 from streamarchive.catalogue.database import now
 from streamarchive.models import Cue, CueDraft, CueId, RecordingId, RunId, TranscriptId, Word
 
@@ -94,13 +94,8 @@ async def remove(tx: AsyncConnection, gone: Sequence[Cue], *, by_person: bool = 
     for first in range(0, len(ids), _AT_ONCE):
         some = ids[first : first + _AT_ONCE]
         await tx.execute(update(_t).where(_t.c.id.in_(some)).values(**values))
-        await forget_suggestions(tx, some)
+        await suggestions.forget(tx, some)
     await outbox.put_cues(tx, ids)
-
-
-async def forget_suggestions(tx: AsyncConnection, ids: Collection[CueId]) -> None:
-    """What a machine would have written does not hold for a line that has changed."""
-    await tx.execute(delete(tables.suggestion).where(tables.suggestion.c.cue_id.in_(ids)))
 
 
 async def announce(

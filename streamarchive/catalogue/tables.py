@@ -377,17 +377,19 @@ strike = _numbered(
     Column("end_ms", _Big, nullable=False),
 )
 
-# Where the newest run is sure of something else than what a person wrote; an editor may follow it.
+# Where the newest run is sure of something else than what a person wrote; an editor follows or dismisses it.
 suggestion = _numbered(
     "suggestion",
     _ref("transcript", index=True),
-    _ref("cue"),
+    _ref("cue", index=True),
     _ref("transcript_run", name="run_id"),
     Column("start_ms", _Big, nullable=False),
     Column("end_ms", _Big, nullable=False),
     Column("text", _Storable, nullable=False, comment="what the person wrote"),
     Column("heard", _Storable, nullable=False, comment="what the machine hears there"),
     Column("probability", Float, nullable=False),
+    _when("dismissed_at", nullable=True),
+    _ref("user", nullable=True),
 )
 
 glossary_term = _numbered(

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import cues, revisions, tables
+from streamarchive.catalogue import cues, revisions, suggestions, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.catalogue.revisions import RevisionKind
 from streamarchive.editing.overlay import Held, Overlay, beside, overlay
@@ -311,23 +311,8 @@ async def _improve(tx: AsyncConnection, run: Run, held: Sequence[Cue], laid: Ove
         changed = await cues.change(tx, cue, line, human=cue.human, read=cue.read)
         await revisions.write(tx, run.transcript_id, RevisionKind.RUN, None, [cue], [changed])
         now_there.append(changed)
-    table = tables.suggestion
-    await tx.execute(delete(table).where(table.c.transcript_id == run.transcript_id))
-    rows = [
-        {
-            "transcript_id": run.transcript_id,
-            "run_id": run.id,
-            "cue_id": now_there[found.number].id,
-            "start_ms": found.start_ms,
-            "end_ms": found.end_ms,
-            "text": found.text,
-            "heard": found.heard,
-            "probability": found.probability,
-        }
-        for found in laid.suggestions
-    ]
-    if rows:
-        await tx.execute(insert(table), rows)
+    found = [(now_there[one.number].id, one) for one in laid.suggestions]
+    await suggestions.replace(tx, run.transcript_id, run.id, found)
 
 
 async def _replace(tx: AsyncConnection, run: Run, old: Sequence[Cue], lines: Sequence[CueDraft]) -> None:

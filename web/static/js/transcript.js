@@ -23,7 +23,7 @@ export class Transcript {
     list.classList.add("scripted");
     list.addEventListener("click", (event) => {
       const line = event.target.closest(".line");
-      if (event.target.closest(".edit, .editing")) return;
+      if (event.target.closest(".edit, .editing, .suggestion")) return;
       const wanted = line && (event.target.closest(".time") || !String(getSelection()));
       if (!wanted || event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
@@ -118,6 +118,8 @@ export class Transcript {
       return element;
     }
     time.href = `${this.address}?t=${line.start_ms / 1000}`;
+    // What was suggested for another text does not hold for this one.
+    if (words.textContent !== line.text) for (const old of element.querySelectorAll(".suggestion")) old.remove();
     this.#write(words, line);
     Object.assign(words, { lang: line.lang, title: line.doubt ?? "" });
     element.classList.toggle("doubtful", Boolean(line.doubt));
