@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamarchive.catalogue import schema
 from streamarchive.catalogue.database import Database
-from streamarchive.errors import ModelUnavailableError, SettingsError
+from streamarchive.errors import ModelUnavailableError
 from streamarchive.protocols import MediaStore, SearchIndex, Transcriber
 from streamarchive.settings import Settings
 
@@ -35,10 +35,9 @@ class Engines:
     def _get(self, model: str) -> Transcriber:
         from streamarchive.transcription.engine_process import EngineProcess
 
-        if self._settings.engine != "openai":
-            raise SettingsError("the engine 'faster' comes with a later version; set STREAMARCHIVE_ENGINE=openai")
         if model not in self._made:
-            self._made[model] = EngineProcess(model, device=self._settings.device)
+            engine = EngineProcess(model, engine=self._settings.engine, device=self._settings.device)
+            self._made[model] = engine
         return self._made[model]
 
     async def close(self) -> None:
