@@ -392,6 +392,26 @@ suggestion = _numbered(
     _ref("user", nullable=True),
 )
 
+# How the live captions of a recording fare, as told by whoever makes them. Of use while it is on air.
+captioning = Table(
+    "captioning",
+    metadata,
+    Column("recording_id", _Big, ForeignKey("recording.id"), primary_key=True, autoincrement=False),
+    Column("lag_ms", _Big, nullable=False, comment="sound that has come and has not been heard yet"),
+    Column("rung", Integer, nullable=False, comment="how much is left out to keep up; 0: nothing"),
+    Column("skipped_ms", _Big, nullable=False, comment="sound left to the final pass, all in all"),
+    Column("problem", _Storable, nullable=True, comment="why there are no live captions"),
+    _when("seen_at"),
+)
+
+# Stretches that live captions have left out; the final pass hears them, and then they go.
+skip = _numbered(
+    "skip",
+    _ref("recording", index=True),
+    Column("start_ms", _Big, nullable=False),
+    Column("end_ms", _Big, nullable=False),
+)
+
 glossary_term = _numbered(
     "glossary_term",
     Column("term", _Storable, nullable=False),

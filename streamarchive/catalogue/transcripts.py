@@ -17,7 +17,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import cues, revisions, suggestions, tables
+from streamarchive.catalogue import captioning, cues, revisions, suggestions, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.catalogue.revisions import RevisionKind
 from streamarchive.editing.overlay import Held, Overlay, beside, overlay
@@ -183,6 +183,7 @@ async def adopt(tx: AsyncConnection, run: Run, laid: Laid | None = None) -> None
     await _improve(tx, run, lines.held, laid.overlay)
     await _replace(tx, run, lines.machine, laid.overlay.machine)
     await finish_run(tx, run)
+    await captioning.forget_skips(tx, run.recording_id)
     await cues.announce(tx, run.recording_id, whole=True)
 
 

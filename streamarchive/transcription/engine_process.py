@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import itertools
 import logging
 import os
@@ -25,6 +24,7 @@ from streamarchive import errors
 from streamarchive.errors import EngineDiedError, TranscriptionError
 from streamarchive.protocols import ModelInfo, TranscribeOptions, Window, WindowResult
 from streamarchive.transcription import wire
+from streamarchive.transcription.turns import Turns
 
 if TYPE_CHECKING:
     from streamarchive.protocols import Samples
@@ -35,6 +35,8 @@ _GRACE_SECONDS = 2.0
 """How long a cancelled window may go on before the process is killed."""
 _LIVE_SECONDS = 30.0
 """For so long after an urgent request more of them are expected."""
+_URGENT, _PATIENT = (0.0,), (1.0,)
+"""Ranks of those who wait for the engine."""
 _MODULE = "streamarchive.transcription.engine_child"
 
 EngineKind = Literal["openai", "faster"]
@@ -55,7 +57,7 @@ class EngineProcess:
         self._child: _Child | None = None
         self._info: ModelInfo | None = None
         self._starting = asyncio.Lock()
-        self._turns = _Turns()
+        self._turns = Turns()
         self._abandoned: set[asyncio.Task[None]] = set()
         self._live_until = 0.0
         self._closed = False
@@ -67,7 +69,7 @@ class EngineProcess:
 
     async def load(self) -> ModelInfo:
         """Start the process and load the model, if that has not been done."""
-        async with self._turns.turn(urgent=True):
+        async with self._turns.turn(_URGENT):
             return (await self._loaded())[1]
 
     async def transcribe(
@@ -78,7 +80,7 @@ class EngineProcess:
         while waiting:
             if options.urgent:
                 self._live_until = time.monotonic() + _LIVE_SECONDS
-            async with self._turns.turn(urgent=options.urgent):
+            async with self._turns.turn(_URGENT if options.urgent else _PATIENT):
                 child, info = await self._loaded()
                 many = 1 if time.monotonic() < self._live_until else info.batch_size
                 batch, waiting = waiting[:many], waiting[many:]
@@ -280,41 +282,3 @@ class _Child:
         how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
         last = f" ({self._last_words[-1][:200]})" if self._last_words else ""
         return EngineDiedError(f"the recogniser's process {how}{last}; it starts again with the next attempt")
-
-
-class _Turns:
-    """One at a time; the urgent first, otherwise in order."""
-
-    def __init__(self) -> None:
-        self._busy = False
-        self._queue: list[tuple[bool, int, asyncio.Future[None]]] = []
-        self._numbers = itertools.count()
-
-    @contextlib.asynccontextmanager
-    async def turn(self, *, urgent: bool) -> AsyncIterator[None]:
-        if self._busy:
-            await self._wait(urgent=urgent)
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._pass_on()
-
-    async def _wait(self, *, urgent: bool) -> None:
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (not urgent, next(self._numbers), mine))
-        try:
-            await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():
-                self._pass_on()  # it was my turn already
-            raise
-
-    def _pass_on(self) -> None:
-        self._busy = False
-        while self._queue:
-            _, _, waiting = heapq.heappop(self._queue)
-            if not waiting.done():
-                self._busy = True
-                waiting.set_result(None)
-                return

@@ -85,11 +85,29 @@ class SpeechTracker:
         span = self._close(end, self.frames)
         return [span] if span else []
 
-    def cut(self) -> Span | None:
-        """End the open span now, though its speaker has not paused."""
+    def cut(self, frame: int | None = None) -> Span | None:
+        """End the open span though its speaker has not paused: now, or at a frame of it."""
         if self._start is None:
             return None
-        return self._cut_at(self.frames)
+        return self._cut_at(self.frames if frame is None else min(max(frame, self._start), self.frames))
+
+    @property
+    def open_since(self) -> int | None:
+        """Where the open span begins, padding included; None while nobody speaks."""
+        return None if self._start is None else self._padded_start(self._start)
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the speaker of the open span has fallen silent, for less than a pause so far."""
+        return self._quiet_since is not None
+
+    def quietest(self, first: int, last: int) -> int:
+        """The frame from `first` to `last` of the open span in which speech is least likely."""
+        assert self._start is not None  # noqa: S101 - for the type checker
+        start = self._start
+        first = min(max(first, start), self.frames - 1)
+        last = min(max(last, first), self.frames - 1)
+        return min(range(first, last + 1), key=lambda at: self._recent[at - start])
 
     @property
     def earliest_needed(self) -> int:
