@@ -58,9 +58,9 @@ class Listener:
         """Whether the speaker has fallen silent, though not for long enough to have ended."""
         return self._tracker.pausing
 
-    def cut_between(self, first: int, last: int) -> int:
-        """Let go of the open speech up to the quietest frame from `first` to `last`; that frame."""
-        frame = self._tracker.quietest(first, last)
+    def cut_near(self, frame: int, reach: int) -> int:
+        """Let go of the open speech up to about this frame, where it hurts least; the frame it was."""
+        frame = self._tracker.quietest(frame, reach)
         self._tracker.cut(frame)
         return frame
 

@@ -27,7 +27,7 @@ LIVE_RULES = CuttingRules(pause=12, longest=906, widest_pause=62)
 """A pause of 384 ms ends a caption; somebody who does not pause is cut after 29 s, where it hurts least."""
 _FORCED_FRAMES = 25_000 // FRAME_MS
 """Whatever is agreed upon of speech that has gone on for so long is taken, sentence or not."""
-_BORDER_MS = 120
+_REACH_FRAMES = 120 // FRAME_MS
 """How far from the border of two words the quietest moment between them is looked for."""
 
 
@@ -183,19 +183,22 @@ class AgreementPolicy(PausePolicy):
         if not taken:
             return LiveStep((), self.offset_ms, said)
         self._prompt = prompt_from(f"{self._prompt or ''} {text_of(head)}")
-        frame = self._listener.cut_between(
-            self._frame(words[taken - 1].end_ms - _BORDER_MS), self._frame(words[taken].start_ms + _BORDER_MS)
-        )
-        return LiveStep(tuple(cues.drafts(head, self.languages)), self._at(frame), said)
-
-    def _frame(self, at_ms: int) -> int:
-        return (at_ms - self.offset_ms) // FRAME_MS
+        border_ms = (words[taken - 1].end_ms + words[taken].start_ms) // 2
+        frame = self._listener.cut_near((border_ms - self.offset_ms) // FRAME_MS, _REACH_FRAMES)
+        at_ms = self._at(frame)
+        return LiveStep(tuple(_until(at_ms, draft) for draft in cues.drafts(head, self.languages)), at_ms, said)
 
 
 def _is_doubtful(result: WindowResult, span: Span) -> bool:
     """Whether it would have been tried again at another temperature: nothing of it is taken."""
     seconds = (span.end - span.start) * FRAME_MS / 1000
     return guards.must_retry(text_of(result), result.average_logprob, result.no_speech_probability, seconds)
+
+
+def _until(at_ms: int, draft: CueDraft) -> CueDraft:
+    """A line that ends where the next hearing begins, if not before."""
+    words = tuple(replace(w, start_ms=min(w.start_ms, at_ms), end_ms=min(w.end_ms, at_ms)) for w in draft.words)
+    return replace(draft, end_ms=min(draft.end_ms, at_ms), words=words)
 
 
 def _said(tail: WindowResult, certain: int, languages: tuple[str, ...]) -> Said:

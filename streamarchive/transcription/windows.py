@@ -16,6 +16,7 @@ FRAME_MS = 32
 _SPEECH = 0.5
 _SILENCE = 0.35
 """Between the two a frame stays what the one before it was."""
+_DISTANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,16 @@ class SpeechTracker:
         """Whether the speaker of the open span has fallen silent, for less than a pause so far."""
         return self._quiet_since is not None
 
-    def quietest(self, first: int, last: int) -> int:
-        """The frame from `first` to `last` of the open span in which speech is least likely."""
+    def quietest(self, near: int, reach: int) -> int:
+        """A frame of the open span in which speech is unlikely, at most `reach` frames from `near`.
+
+        Each frame of distance has to be worth a tenth in probability.
+        """
         assert self._start is not None  # noqa: S101 - for the type checker
-        start = self._start
-        first = min(max(first, start), self.frames - 1)
-        last = min(max(last, first), self.frames - 1)
-        return min(range(first, last + 1), key=lambda at: self._recent[at - start])
+        start, last = self._start, self.frames - 1
+        near = min(max(near, start), last)
+        frames = range(max(near - reach, start), min(near + reach, last) + 1)
+        return min(frames, key=lambda at: self._recent[at - start] + _DISTANCE * abs(at - near))
 
     @property
     def earliest_needed(self) -> int:
