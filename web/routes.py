@@ -25,6 +25,7 @@ from .pages import (
     interview,
     language,
     line,
+    metrics,
     search,
     static,
 )
@@ -97,6 +98,7 @@ ROUTES = (
     Route("GET", "/static/{version:[0-9a-f]{12}}/{name:.+}", static.send),
     Route("GET", "/healthz", health.live),
     Route("GET", "/readyz", health.ready),
+    Route("GET", "/metrics", metrics.show),
 )
 
 DEMO_ROUTES = (

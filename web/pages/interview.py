@@ -38,11 +38,12 @@ async def show(request: web.Request) -> web.StreamResponse:
             )
         state = await states.load_state(connection, interview)
         cues, gaps = await states.load_lines(connection, interview)
+        skips = await states.load_skips(connection, interview)
         editor = visit.asker.has(Role.EDITOR)
         names = await _speakers(connection, interview, visit.language) if editor else []
         suggested = await _suggestions(connection, interview, cues) if editor else {}
     at_ms = milliseconds_of(request.query.get("t"))
-    shown = lines(cues, gaps, interview.address, at_ms)
+    shown = lines(cues, gaps, interview.address, at_ms, skips)
     player = states.player(state)
     context = {
         "id": interview.id,
@@ -63,6 +64,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "problems": states.problems(state, visit),
         "work": states.work(state, visit.language),
         "model_note": states.model_note(state),
+        "captions": states.captions(state, visit),
         "editor": editor,
         "speakers": names,
         "suggestions": suggested,
@@ -146,7 +148,9 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         state = await states.load_state(connection, interview)
         cues, gaps = await states.load_lines(connection, interview)
+        skips = await states.load_skips(connection, interview)
     values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap) for gap in gaps]
+    values += [states.skip_json(skip) for skip in skips]
     answer = {
         "change_id": state.change_id,
         "state": states.state_json(state, visit),

@@ -113,7 +113,8 @@ export class Transcript {
     time.textContent = clock(line.start_ms);
     const words = element.querySelector("p");
     if (line.gap) {
-      const { interrupted } = document.getElementById("wording").dataset;
+      const { interrupted, skipped } = document.getElementById("wording").dataset;
+      if (line.skipped) words.textContent = skipped.replace("{time}", clock(line.end_ms - line.start_ms));
       if (line.missing_ms >= 1000) words.textContent = interrupted.replace("{time}", clock(line.missing_ms));
       return element;
     }
