@@ -11,7 +11,7 @@ from pathlib import Path
 from streamarchive.catalogue import schema
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import ModelUnavailableError
-from streamarchive.protocols import MediaStore, SearchIndex, Transcriber
+from streamarchive.protocols import MediaStore, ModelInfo, SearchIndex, Transcriber
 from streamarchive.settings import Settings
 
 
@@ -31,6 +31,16 @@ class Engines:
     def live(self) -> Transcriber:
         """For what is on air."""
         return self._get(self._settings.live_model or self._settings.model)
+
+    async def load_live(self) -> ModelInfo:
+        """Load the model for what is on air. Raises `ModelUnavailableError`, which names the setting to change."""
+        try:
+            return await self.live.load()
+        except ModelUnavailableError as error:
+            if not self._settings.live_model:
+                raise
+            sentence = str(error).replace("STREAMARCHIVE_MODEL", "STREAMARCHIVE_LIVE_MODEL")
+            raise ModelUnavailableError(sentence) from error
 
     def _get(self, model: str) -> Transcriber:
         from streamarchive.transcription.engine_process import EngineProcess

@@ -52,13 +52,15 @@ class Captions:
             await self._say(tx, said)
             await self._report(tx)
 
-    async def skip(self, from_ms: int, to_ms: int) -> None:
-        """Leave this stretch to the final pass, and say so."""
+    async def skip(self, to_ms: int) -> None:
+        """Leave what has not been covered up to here to the final pass, and say so."""
+        if to_ms <= self.covered_ms:
+            return
         async with self._services.database.write() as tx:
             await self._require_ours(tx)
             await transcripts.append(tx, self._live, (), to_ms)
             await self._report(tx)
-            await captioning.skip(tx, self._live.recording_id, from_ms, to_ms)
+            await captioning.skip(tx, self._live.recording_id, self.covered_ms, to_ms)
             await self._say(tx, Said())
         self.covered_ms = to_ms
 

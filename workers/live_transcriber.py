@@ -103,6 +103,8 @@ class Follower:
         self._languages: tuple[str, ...] = ()
         self._looked_at = 0.0
         self._over = False
+        self._ends_at_ms: int | None = None
+        """Where on the media clock the take ends that is followed, once another has begun."""
         self.has_heard = False
         """Whether the engine has been at work."""
 
@@ -136,7 +138,7 @@ class Follower:
         if live is None:
             return
         captions = Captions(self._services, live, self._pace)
-        self._over = False
+        self._over, self._ends_at_ms = False, None
         sound = await self._sound(take, captions)
         if sound is not None:
             self.has_heard = True
@@ -164,7 +166,7 @@ class Follower:
 
     async def _leave_out(self, arriving: Arriving, captions: Captions) -> LivePolicy:
         """Go on with the newest sound; what waits is left to the final pass."""
-        newest_ms = self._pace.newest_ms
+        newest_ms = min(self._pace.newest_ms, self._ends_at_ms or self._pace.newest_ms)
         logger.warning(
             "recording %s: live captions are %.0f s behind and go on with what is said now",
             self._recording_id,
@@ -172,7 +174,7 @@ class Follower:
         )
         arriving.skip_to(newest_ms)
         self._pace.skipped_to(newest_ms)
-        await captions.skip(captions.covered_ms, newest_ms)
+        await captions.skip(newest_ms)
         return self._policy(arriving.at_ms)
 
     def _policy(self, at_ms: int) -> LivePolicy:
@@ -182,7 +184,7 @@ class Follower:
 
     async def _begin(self, take: Take) -> Run | None:
         """The take's live run, new or continued; None if it is done."""
-        model = await self._services.engines.live.load()
+        model = await self._services.engines.load_live()
         settings = {"take": take.number}
         async with self._services.database.write() as tx:
             await transcripts.hold(tx, await transcripts.ensure(tx, self._recording_id))
@@ -231,7 +233,8 @@ class Follower:
         """Whether nothing more will be added to the take; asks the catalogue once a second at most."""
         if not self._over and time.monotonic() - self._looked_at >= 1.0:
             recording, takes = await self._look()
-            later = any(other.number > take.number for other in takes)
-            self._over = later or recording.state is RecordingState.FINISHED
+            later = next((other for other in takes if other.number > take.number), None)
+            self._ends_at_ms = to_ms(later.base_ticks) if later else None
+            self._over = later is not None or recording.state is RecordingState.FINISHED
             self._looked_at = time.monotonic()
         return self._over

@@ -32,6 +32,8 @@ class PaceRules:
 
     shortest_step_ms: int = 1_000
     """Provisional text is heard anew after so much new sound, or later."""
+    costs: float = 2.0
+    """A step is at least so many times as long as a hearing takes: others need the engine too."""
     longest_step_ms: int = 6_000
     """Text that would come in longer steps is no use as provisional text."""
     plain_ms: int = 6_000
@@ -47,7 +49,7 @@ class PaceRules:
 _WIDE = TranscribeOptions(beam_size=2, temperatures=(0.0, 0.4), urgent=True)
 """A narrow search: a caption that comes late is worth less than one that is put right by the final pass."""
 _NARROW = TranscribeOptions(beam_size=1, temperatures=(0.0,), urgent=True)
-_MEMORY = 0.6
+_MEMORY = 0.5
 """Weight of the past in the mean cost of a hearing."""
 
 
@@ -62,7 +64,7 @@ class Pace:
     newest_ms: int = 0
     """Where the sound ends that is known to have come."""
     _step_cost_ms: float = 0.0
-    """What a hearing of open speech has cost lately, waiting for the engine included."""
+    """What a hearing has cost lately, waiting for the engine included; that of finished speech costs no less."""
     _slowness: float | None = None
     """Work a second of finished speech lately; None: not measured on this rung."""
     _calm_since_ms: int | None = None
@@ -75,7 +77,7 @@ class Pace:
     @property
     def step_ms(self) -> int | None:
         """After how much new sound open speech is heard again; None: not at all."""
-        step = max(self.rules.shortest_step_ms, round(2 * self._step_cost_ms))
+        step = max(self.rules.shortest_step_ms, round(self.rules.costs * self._step_cost_ms))
         return step if self.rung is Rung.FULL and step <= self.rules.longest_step_ms else None
 
     @property
@@ -109,9 +111,8 @@ class Pace:
 
     def spent(self, sound_ms: int, seconds: float, *, provisional: bool) -> None:
         """A hearing of so much sound has taken so long."""
-        if provisional:
-            self._step_cost_ms = _mean(self._step_cost_ms, seconds * 1000)
-        elif sound_ms > 0:
+        self._step_cost_ms = _mean(self._step_cost_ms, seconds * 1000)
+        if not provisional and sound_ms > 0:
             slow = seconds * 1000 / sound_ms
             self._slowness = slow if self._slowness is None else _mean(self._slowness, slow)
 
@@ -124,7 +125,7 @@ class Pace:
         if self.rung is Rung.FULL:
             # Costs are forgotten while nothing is measured, else provisional text would never come back.
             if self.step_ms is None and self._waited(at_ms):
-                self._step_cost_ms = self.rules.longest_step_ms / 2
+                self._step_cost_ms = self.rules.longest_step_ms / self.rules.costs
             return
         if self._waited(at_ms):
             self._go(Rung(self.rung - 1))
