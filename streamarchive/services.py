@@ -33,7 +33,7 @@ class Engines:
         return self._get(self._settings.live_model or self._settings.model)
 
     async def load_live(self) -> ModelInfo:
-        """Load the model for what is on air. Raises `ModelUnavailableError`, which names the setting to change."""
+        """Load the model for what is on air. Raises `ModelUnavailableError`, naming the setting to change."""
         try:
             return await self.live.load()
         except ModelUnavailableError as error:
