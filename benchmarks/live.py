@@ -310,6 +310,7 @@ async def _try(
         clock = max(clock, (at + SAMPLE_RATE // 5) / SAMPLE_RATE)
         piece = sound[at : int(clock * SAMPLE_RATE)]
         at += len(piece)
+        policy.pace.arrived(int(clock * 1000))
         asked_at = time.monotonic()
         steps = await policy.feed(piece)
         clock += time.monotonic() - asked_at

@@ -32,7 +32,7 @@ class PaceRules:
 
     shortest_step_ms: int = 1_000
     """Provisional text is heard anew after so much new sound, or later."""
-    costs: float = 2.0
+    costs: float = 3.0
     """A step is at least so many times as long as a hearing takes: others need the engine too."""
     longest_step_ms: int = 6_000
     """Text that would come in longer steps is no use as provisional text."""
