@@ -7,22 +7,21 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import expect
 
-from streamarchive.catalogue import accounts, corrections, passwords, suggestions, transcripts
+from streamarchive.catalogue import corrections, suggestions, transcripts
 from streamarchive.models import CueDraft, Role, RunStage, Word
+from tests import people
+from tests.people import PASSWORD
 from tests.site import TALK, draft
 from tests.waiting import until_async
 from workers.indexer import drain
 
-PASSWORD = "correct horse battery"
 AREA = "li.line textarea"
 
 
 @pytest.fixture
 async def interview_id(site):
-    password_hash = await passwords.hash_password(PASSWORD)
-    async with site.services.database.write() as tx:
-        for name in ("eva", "adam"):
-            await accounts.add_user(tx, name, Role.EDITOR, password_hash)
+    for name in ("eva", "adam"):
+        await people.add(site, name, Role.EDITOR)
     return await site.ready({"en": "A talk"}, languages=("en", "zh"))
 
 
