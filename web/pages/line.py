@@ -32,7 +32,7 @@ async def save(request: web.Request) -> web.StreamResponse:
     form = await request.post()
     cue_id = CueId(int(request.match_info["cue"]))
     asker = request[VISIT].asker
-    typed = str(form.get("text", "")).replace("\r\n", "\n")
+    typed = str(form["text"]).replace("\r\n", "\n") if "text" in form else None
     try:
         revision = int(str(form.get("revision", "")))
     except ValueError as error:
@@ -42,9 +42,10 @@ async def save(request: web.Request) -> web.StreamResponse:
             interview = await open_interview(tx, asker, request.match_info["id"])
             await _cue_of(tx, interview, cue_id)
             user_id = asker.user.id if asker.user else None
-            done = await _apply(tx, cue_id, revision, user_id, str(form.get("do", "save")), typed, form)
+            done = await _apply(tx, cue_id, revision, user_id, str(form.get("do", "save")), typed or "", form)
     except StaleCueError as error:
-        return await _page(request, problem=str(error), typed=typed, theirs=error.current, status=412)
+        theirs = error.current if typed is not None else None
+        return await _page(request, problem=str(error), typed=typed, theirs=theirs, status=412)
     except EditError as error:
         return await _page(request, problem=str(error), typed=typed, status=400)
     at_ms = done.cues[0].start_ms if done.cues else 0
