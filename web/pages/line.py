@@ -18,6 +18,7 @@ from ..access import open_interview
 from ..keys import RENDERER, SERVICES, VISIT
 from ..views import moment_url, title_of
 
+_MOST_DIGITS = 15
 _CUT = "\n\n"
 """An empty line in the text is where the line is to be split."""
 
@@ -68,7 +69,7 @@ async def _apply(
     if wanted == "merge-next":
         return await corrections.merge(tx, cue_id, revision, "next", user_id)
     what, _, number = wanted.partition("-")
-    if number.isdecimal():
+    if number.isdecimal() and len(number) <= _MOST_DIGITS:
         if what == "restore":
             return await corrections.restore(tx, cue_id, revision, RevisionId(int(number)), user_id)
         if what == "follow":
