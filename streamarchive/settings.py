@@ -44,7 +44,9 @@ class Settings(BaseModel):
     database: str = Field(default="", description="`sqlite:///path` or `postgresql://user:password@host/name`.")
     search: str = Field(default="", description="`sqlite:///path` or `http(s)://host:9200` of Elasticsearch.")
     media: str = Field(default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version).")
-    engine: Literal["openai", "faster"] = Field(default="openai", description="Which engine runs Whisper.")
+    engine: Literal["openai", "faster"] = Field(
+        default="openai", description="`openai` (openai-whisper) or `faster` (CTranslate2)."
+    )
     model: str = Field(
         default="turbo", description="A Whisper name, fetched on first use, or a path to a checkpoint."
     )
