@@ -366,6 +366,8 @@ class ModelInfo:
     """What its users must know, e.g. that it is a demo recogniser; empty for ordinary models."""
     capabilities: frozenset[str] = field(default_factory=frozenset)
     """Of ``words``, ``translate``, ``batch``."""
+    batch_size: int = 1
+    """How many windows it likes to get at once."""
 
 
 class Transcriber(Protocol):
@@ -379,6 +381,9 @@ class Transcriber(Protocol):
 
     async def voice(self, samples: Samples, state: bytes = b"") -> tuple[tuple[float, ...], bytes]:
         """How likely each 512 samples are speech, and what to give as `state` with those that follow."""
+
+    async def rehearse(self, *, beam_size: int, windows: int) -> float:
+        """Seconds that so many full windows of speech take when they are decoded together."""
 
     async def close(self) -> None:
         """End the process."""

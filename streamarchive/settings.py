@@ -51,7 +51,9 @@ class Settings(BaseModel):
         default="", description="File with the certificate of the authority that signed Elasticsearch's."
     )
     media: str = Field(default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version).")
-    engine: Literal["openai", "faster"] = Field(default="openai", description="Which engine runs Whisper.")
+    engine: Literal["openai", "faster"] = Field(
+        default="openai", description="`openai` (openai-whisper) or `faster` (CTranslate2)."
+    )
     model: str = Field(
         default="turbo", description="A Whisper name, fetched on first use, or a path to a checkpoint."
     )

@@ -18,6 +18,7 @@ from .pages import (
     demo,
     desk,
     desk_interview,
+    desk_next,
     desk_upload,
     events,
     feed,
@@ -26,6 +27,7 @@ from .pages import (
     interview,
     language,
     line,
+    metrics,
     saved_searches,
     search,
     static,
@@ -89,6 +91,7 @@ ROUTES = (
     Route("POST", _DESK + "/recording", desk_interview.choose_recording, Role.PRODUCER),
     Route("POST", _DESK + "/streams", desk_interview.add_stream, Role.PRODUCER),
     Route("POST", _DESK + r"/streams/{stream:\d{1,15}}/stop", desk_interview.stop_stream, Role.PRODUCER),
+    Route("POST", _DESK + r"/streams/{stream:\d{1,15}}/next", desk_next.begin_next, Role.PRODUCER),
     Route("POST", _DESK + r"/jobs/{job:\d{1,15}}/retry", desk_interview.retry_job, Role.PRODUCER),
     Route("POST", _DESK + r"/jobs/{job:\d{1,15}}/cancel", desk_interview.cancel_job, Role.PRODUCER),
     Route("GET", "/api/search", searching.search),
@@ -104,11 +107,13 @@ ROUTES = (
     Route("POST", _CUE + "/split", cues.split, Role.EDITOR),
     Route("POST", _CUE + "/merge", cues.merge, Role.EDITOR),
     Route("POST", _CUE + "/restore", cues.restore, Role.EDITOR),
+    Route("POST", _CUE + "/suggestion", cues.suggestion, Role.EDITOR),
     Route("GET", _CUE + "/history", cues.history, Role.EDITOR),
     Route("POST", "/api" + _INTERVIEW + "/cues", cues.insert, Role.EDITOR),
     Route("GET", "/static/{version:[0-9a-f]{12}}/{name:.+}", static.send),
     Route("GET", "/healthz", health.live),
     Route("GET", "/readyz", health.ready),
+    Route("GET", "/metrics", metrics.show),
 )
 
 DEMO_ROUTES = (

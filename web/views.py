@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from streamarchive.catalogue.captioning import Skip
 from streamarchive.clock import to_ms
 from streamarchive.models import AssetKind, Cue, Gap, Interview, MediaSegment, Stage
 from streamarchive.search import finding
 
-from .wording import seconds_of
+from .wording import Gettext, gap_words, seconds_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Line:
     doubt: str | None = None
     here: bool = False
     gap: bool = False
+    skipped: bool = False
+    """Nothing is missing here but captions."""
     cue_id: int | None = None
     revision: int = 0
     read: bool = False
@@ -191,8 +194,16 @@ def said_ago(segments: Sequence[MediaSegment], at_ms: int, now: datetime) -> tim
     return max(now - said_at, timedelta(0))
 
 
-def lines(cues: Iterable[Cue], gaps: Iterable[Gap], address: str, at_ms: int | None = None) -> list[Line]:
-    """Cues and gaps in order; the one that holds `at_ms`, or the last before it, is `here`."""
+def lines(
+    cues: Iterable[Cue],
+    gaps: Iterable[Gap],
+    address: str,
+    at_ms: int | None = None,
+    skips: Iterable[Skip] = (),
+    *,
+    gettext: Gettext = str,
+) -> list[Line]:
+    """Cues, gaps and skips in order; the cue that holds `at_ms`, or the last before it, is `here`."""
     ordered = sorted(cues, key=lambda cue: (cue.start_ms, cue.end_ms, cue.id))
     here = None if at_ms is None else _line_at(ordered, at_ms)
     found: list[Line] = []
@@ -200,7 +211,8 @@ def lines(cues: Iterable[Cue], gaps: Iterable[Gap], address: str, at_ms: int | N
     for cue in ordered:
         found.append(_cue_line(cue, address, names_speaker=cue.speaker != speaker, here=cue.id == here))
         speaker = cue.speaker
-    found.extend(gap_line(gap, address) for gap in gaps)
+    found.extend(gap_line(gap, address, gettext) for gap in gaps)
+    found.extend(skip_line(skip, address) for skip in skips)
     # A gap is a point: what was said before it ends there, what comes after it begins there.
     return sorted(found, key=lambda line: (line.start_ms, not line.gap))
 
@@ -245,15 +257,29 @@ def unsure(cue: Cue) -> list[tuple[int, int]]:
     return found
 
 
-def gap_line(gap: Gap, address: str) -> Line:
+def gap_line(gap: Gap, address: str, gettext: Gettext) -> Line:
     """Where something is missing; its length is wall-clock time."""
     missing = round((gap.ended_at - gap.began_at).total_seconds() * 1000) if gap.ended_at else 0
     return Line(
         key=f"gap{gap.at_ms}",
         start_ms=gap.at_ms,
         end_ms=gap.at_ms + missing,
-        text=gap.reason,
-        lang="en",
+        text=gap_words(gap, gettext),
+        lang="",
         url=moment_url(address, gap.at_ms),
         gap=True,
+    )
+
+
+def skip_line(skip: Skip, address: str) -> Line:
+    """Where live captions have left something out; it can be heard."""
+    return Line(
+        key=f"skip{skip.start_ms}",
+        start_ms=skip.start_ms,
+        end_ms=skip.end_ms,
+        text="",
+        lang="en",
+        url=moment_url(address, skip.start_ms),
+        gap=True,
+        skipped=True,
     )

@@ -25,6 +25,8 @@ SPOOL_SECONDS = 1
 """Length of the audio-only files that a live transcriber on the same host reads."""
 STALL_MICROSECONDS = 8_000_000
 """A read that waits longer than this fails."""
+QUICK_LOOK_MICROSECONDS = 1_000_000
+"""How long ffmpeg looks for the tracks of a live source."""
 FROZEN_PLAYLIST_RELOADS = 15
 """An HLS playlist that has not changed in so many reloads has ended."""
 
@@ -75,11 +77,14 @@ def _arguments(stream: Any) -> list[str]:  # noqa: ANN401 - ffmpeg-python has no
 # --- recording ------------------------------------------------------------------------------------------
 
 
-def source_input(url: str, *, hls: bool, from_edge: bool = False) -> Any:  # noqa: ANN401
+def source_input(url: str, *, hls: bool, segments_back: int | None = None, thorough: bool = False) -> Any:  # noqa: ANN401
     """The input for a vetted HTTP source.
 
-    `from_edge` starts an HLS source with its newest segment instead of the three newest: after a reconnect
-    less of what has been recorded comes again.
+    What ffmpeg reads before it knows its tracks it keeps in memory, five seconds unless told otherwise: that much
+    a kill would cost. One second is enough unless key frames are rarer; then it takes a `thorough` look.
+
+    `segments_back` starts an HLS source with so many of its newest segments instead of three: after an
+    interruption, those that were missed and some that are known.
     """
     options: dict[str, Any] = {
         "protocol_whitelist": "http,https,tls,tcp,crypto",
@@ -88,8 +93,10 @@ def source_input(url: str, *, hls: bool, from_edge: bool = False) -> Any:  # noq
     }
     if hls:
         options["m3u8_hold_counters"] = FROZEN_PLAYLIST_RELOADS
-        if from_edge:
-            options["live_start_index"] = -1
+        if segments_back is not None:
+            options["live_start_index"] = -segments_back
+    elif not thorough:
+        options["analyzeduration"] = QUICK_LOOK_MICROSECONDS
     return ffmpeg.input(url, **options)
 
 

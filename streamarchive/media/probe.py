@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamarchive.errors import UnreadableMediaError
@@ -36,6 +36,9 @@ _MISSING_END_MS = 1000
 
 _EXACT = frozenset({"mov", "matroska", "flac", "wav", "ogg"})
 """Containers that declare how long they are to the sample, or nearly."""
+
+_BYTES_A_CPU_SECOND = 20 << 20
+"""So much a slow machine reads at least (a fast one fifty times as much): a huge file gets its time."""
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot", b"styp")
 _TEXTS = {
@@ -84,13 +87,16 @@ async def probe(file: Path, *, name: str | None = None, silent_allowed: bool = F
     name = name or file.name
     size, kind = await asyncio.to_thread(_look, file, name)
     arguments = commands.inspect(file, _BEHIND_ID3 if kind == "mp3" else kind)
-    async with await sandbox.start(arguments, sandbox.PROBE, keep_lines=_STDERR_LINES) as process:
+    limits = replace(sandbox.PROBE, cpu_seconds=sandbox.PROBE.cpu_seconds + size // _BYTES_A_CPU_SECOND)
+    async with await sandbox.start(arguments, limits, keep_lines=_STDERR_LINES) as process:
         reached_ms = 0
         async for line in process.lines():
             if line.startswith("out_time_us="):
                 reached_ms = _microseconds(line) or reached_ms
-        await process.wait()
+        status = await process.wait()
         messages, complaint = process.messages, process.complaint
+    if status < 0 or any("received signal" in line for line in messages):
+        raise UnreadableMediaError(f"{name} takes too long to read, or too much memory; is it damaged?")
     info = _judge(name, size, reached_ms, messages, complaint)
     if not info.has_audio and not silent_allowed:
         raise UnreadableMediaError(f"{name} has a picture but no sound, so there is nothing to transcribe in it")

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from streamarchive.errors import SourceError
+from streamarchive.errors import SourceError, SourceUnreachableError
 from streamarchive.media.probe import kind_of
 from streamarchive.settings import redact
 
@@ -29,6 +31,7 @@ TIMEOUT = 8.0
 _MAX_REDIRECTS = 5
 _HEAD_BYTES = 600
 _PLAYLIST_BYTES = 1 << 20
+_DURATION = re.compile(r"^#EXTINF:(\d+(?:\.\d+)?)", re.MULTILINE)
 _PROGRESSIVE = frozenset({"mpegts", "aac", "mp3"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -44,6 +47,13 @@ class Source:
     """It says itself that nothing more will come: an HLS playlist with an end, a file of known length."""
     variant: str | None = None
     """For an HLS playlist of playlists: the first of them."""
+    listed: tuple[float, ...] = ()
+    """How long each segment of an HLS playlist is, in seconds."""
+
+    def segments_of_last(self, seconds: float) -> int:
+        """How many of its newest segments hold so much time."""
+        ends = accumulate(reversed(self.listed))
+        return next((number for number, end in enumerate(ends, 1) if end >= seconds), len(self.listed))
 
 
 async def check(url: str, networks: Sequence[Network] = (), *, exact_host_allowed: bool = False) -> Source:
@@ -53,7 +63,7 @@ async def check(url: str, networks: Sequence[Network] = (), *, exact_host_allowe
             asyncio.to_thread(_check, url, tuple(networks), exact_host_allowed=exact_host_allowed), TIMEOUT * 3
         )
     except TimeoutError as error:
-        raise SourceError(f"{redact(url)} does not answer; is the stream on air?") from error
+        raise SourceUnreachableError(f"{redact(url)} does not answer; is the stream on air?") from error
 
 
 async def vet(url: str, networks: Sequence[Network] = (), *, exact_host_allowed: bool = False) -> None:
@@ -95,7 +105,9 @@ def _resolve(host: str, port: int) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise SourceError(f"the host {host} is not known; check the address for a typing error") from error
+        raise SourceUnreachableError(
+            f"the host {host} is not known; check the address for a typing error"
+        ) from error
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
 
 
@@ -105,7 +117,7 @@ def _check(url: str, networks: Sequence[Network], *, exact_host_allowed: bool) -
         return found
     same_host = urlsplit(found.variant).hostname == urlsplit(url).hostname
     variant = _look(found.variant, networks, exact_host_allowed=exact_host_allowed and same_host)
-    return replace(found, ended=variant.ended)
+    return replace(found, ended=variant.ended, listed=variant.listed)
 
 
 def _first_variant(url: str, playlist: str) -> str | None:
@@ -123,7 +135,7 @@ def _look(url: str, networks: Sequence[Network], *, exact_host_allowed: bool) ->
         try:
             target = _request(url, parts)
         except (OSError, http.client.HTTPException) as error:
-            raise SourceError(f"{redact(url)} cannot be reached: {_reason(error)}") from error
+            raise SourceUnreachableError(f"{redact(url)} cannot be reached: {_reason(error)}") from error
         if isinstance(target, Source):
             return target
         url = urljoin(url, target)
@@ -158,7 +170,13 @@ def _judge(url: str, response: http.client.HTTPResponse) -> Source:
     head = response.read(_HEAD_BYTES)
     if head.lstrip(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
         playlist = (head + response.read(_PLAYLIST_BYTES)).decode("utf-8", "replace")
-        return Source(url, hls=True, ended="#EXT-X-ENDLIST" in playlist, variant=_first_variant(url, playlist))
+        return Source(
+            url,
+            hls=True,
+            ended="#EXT-X-ENDLIST" in playlist,
+            variant=_first_variant(url, playlist),
+            listed=tuple(float(seconds) for seconds in _DURATION.findall(playlist)),
+        )
     if kind_of(head) in _PROGRESSIVE:
         return Source(url, hls=False, ended=response.length is not None)
     raise SourceError(

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings, streams
+from streamarchive.catalogue import cuts, interviews, recordings, streams
 from streamarchive.catalogue.database import now
 from streamarchive.errors import NotFoundError, SourceError, UsageError
 from streamarchive.media import source
 from streamarchive.media.incoming import Incoming
-from streamarchive.models import Interview, RecordingId, Stage, StreamId, Visibility
+from streamarchive.models import Interview, RecordingId, Role, Stage, StreamId, StreamState, Visibility
 from streamarchive.settings import redact
 
 from .. import auth
@@ -68,6 +68,8 @@ async def page(
             "refused": refused or {},
             "done": done_sentence(request.query.get("done", ""), visit.language),
             **await work_context(connection, request, interview),
+            "following": [],
+            **await next_context(connection, request, interview),
             **await form_context(connection, request, typed or details.from_interview(interview)),
         }
     return private(request.app[RENDERER].page(request, "desk_interview.html", context, status=status))
@@ -89,6 +91,25 @@ async def work_context(
     return {"overview": found, "is_live": interview.stage is Stage.LIVE}
 
 
+async def next_context(
+    connection: AsyncConnection, request: web.Request, interview: Interview
+) -> dict[str, object]:
+    """What could go on with the source that is being recorded."""
+    running = next(
+        (
+            stream
+            for stream in await streams.of_interview(connection, interview.id)
+            if stream.state is StreamState.RECORDING
+        ),
+        None,
+    )
+    if running is None:
+        return {}
+    code = request[VISIT].language.code
+    waiting = await interviews.unrecorded(connection, Role.PRODUCER)
+    return {"running_stream": running.id, "following": [(one.id, title_of(one, code)) for one in waiting]}
+
+
 def done_sentence(what: str, language: Language) -> str:
     """What has just been done, for the head of the page."""
     _ = language.gettext
@@ -105,6 +126,7 @@ def done_sentence(what: str, language: Language) -> str:
         "cut": _("The in and out points are set."),
         "stream": _("The stream is set."),
         "stopping": _("Recording ends in a moment."),
+        "next": _("The next interview has begun; this one ends here. The cut can be moved by its in point."),
         "uploaded": _("The file has arrived and is being checked."),
         "chosen": _("The page shows this recording now."),
         "retried": _("It is tried again."),
@@ -180,7 +202,7 @@ async def cut(request: web.Request) -> web.StreamResponse:
         interview = await _open(tx, request)
         sentence = await _cut_problem(tx, interview, in_ms, out_ms, request[VISIT].language)
         if not sentence:
-            await interviews.cut(tx, interview.id, in_ms, out_ms)
+            await cuts.cut(tx, interview.id, in_ms, out_ms)
             about = {"from": [interview.in_ms, interview.out_ms], "to": [in_ms, out_ms]}
             await auth.note(tx, request, "interview cut", interview.id, about)
     if sentence:
@@ -241,7 +263,15 @@ async def add_stream(request: web.Request) -> web.StreamResponse:
             return await page(request, stream=unsure, refused={"stream": str(error)}, status=400)
     async with services.database.write() as tx:
         await _open(tx, request)
-        await streams.create(tx, interview.id, typed["address"], starts_at=starts_at, ends_at=ends_at)
+        await streams.create(
+            tx,
+            interview.id,
+            typed["address"],
+            starts_at=starts_at,
+            ends_at=ends_at,
+            lead_in=streams.LEAD_IN,
+            overruns=True,
+        )
         about = {"address": redact(typed["address"]), "starts": str(starts_at or ""), "ends": str(ends_at or "")}
         await auth.note(tx, request, "stream added", interview.id, about)
     raise _back(request, "stream", "recording")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import corrections, speakers
+from streamarchive.catalogue import corrections, speakers, suggestions
 from streamarchive.catalogue.corrections import Correction, StaleCueError
-from streamarchive.catalogue.revisions import RevisionId
+from streamarchive.catalogue.revisions import Revision, RevisionId
+from streamarchive.catalogue.suggestions import Suggestion, SuggestionId
 from streamarchive.errors import EditError, NotFoundError, UsageError
 from streamarchive.models import Cue, CueId, Interview
 
@@ -15,6 +18,7 @@ from ..access import open_interview
 from ..keys import RENDERER, SERVICES, VISIT
 from ..views import moment_url, title_of
 
+_MOST_DIGITS = 15
 _CUT = "\n\n"
 """An empty line in the text is where the line is to be split."""
 
@@ -29,7 +33,7 @@ async def save(request: web.Request) -> web.StreamResponse:
     form = await request.post()
     cue_id = CueId(int(request.match_info["cue"]))
     asker = request[VISIT].asker
-    typed = str(form.get("text", "")).replace("\r\n", "\n")
+    typed = str(form["text"]).replace("\r\n", "\n") if "text" in form else None
     try:
         revision = int(str(form.get("revision", "")))
     except ValueError as error:
@@ -39,9 +43,10 @@ async def save(request: web.Request) -> web.StreamResponse:
             interview = await open_interview(tx, asker, request.match_info["id"])
             await _cue_of(tx, interview, cue_id)
             user_id = asker.user.id if asker.user else None
-            done = await _apply(tx, cue_id, revision, user_id, str(form.get("do", "save")), typed, form)
+            done = await _apply(tx, cue_id, revision, user_id, str(form.get("do", "save")), typed or "", form)
     except StaleCueError as error:
-        return await _page(request, problem=str(error), typed=typed, theirs=error.current, status=412)
+        theirs = error.current if typed is not None else None
+        return await _page(request, problem=str(error), typed=typed, theirs=theirs, status=412)
     except EditError as error:
         return await _page(request, problem=str(error), typed=typed, status=400)
     at_ms = done.cues[0].start_ms if done.cues else 0
@@ -63,9 +68,16 @@ async def _apply(
         return await corrections.merge(tx, cue_id, revision, "previous", user_id)
     if wanted == "merge-next":
         return await corrections.merge(tx, cue_id, revision, "next", user_id)
-    if wanted.startswith("restore-"):
-        number = RevisionId(int(wanted.removeprefix("restore-")))
-        return await corrections.restore(tx, cue_id, revision, number, user_id)
+    what, _, number = wanted.partition("-")
+    if number.isdecimal() and len(number) <= _MOST_DIGITS:
+        if what == "restore":
+            return await corrections.restore(tx, cue_id, revision, RevisionId(int(number)), user_id)
+        if what == "follow":
+            return await corrections.follow(tx, cue_id, revision, SuggestionId(int(number)), user_id)
+        if what == "dismiss":
+            return await corrections.dismiss(tx, cue_id, revision, SuggestionId(int(number)), user_id)
+    if wanted != "save":
+        raise UsageError("the form has no such button; open the page again")
     return await _save_all(tx, cue_id, revision, user_id, typed, form)
 
 
@@ -96,6 +108,12 @@ async def _cue_of(connection: AsyncConnection, interview: Interview, cue_id: Cue
     return cue
 
 
+def _when(step: Revision | Suggestion) -> datetime:
+    """When it was done, or decided."""
+    assert step.at is not None  # noqa: S101 - open suggestions are no steps
+    return step.at
+
+
 async def _page(
     request: web.Request,
     *,
@@ -109,6 +127,8 @@ async def _page(
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         cue = await _cue_of(connection, interview, CueId(int(request.match_info["cue"])))
         steps = await corrections.history(connection, cue.id)
+        suggested = await suggestions.of_cue(connection, cue.id)
+        past: list[Revision | Suggestion] = [*steps, *(one for one in suggested if one.at is not None)]
         names = await speakers.names(connection, cue.recording_id, visit.language.code)
     context = {
         "interview": interview,
@@ -118,7 +138,8 @@ async def _page(
         "theirs": theirs,
         "problem": problem,
         "names": names,
-        "steps": steps,
+        "suggestions": [one for one in suggested if one.at is None],
+        "steps": sorted(past, key=_when, reverse=True),
         "back": moment_url(interview.address, cue.start_ms),
     }
     return request.app[RENDERER].page(request, "line.html", context, status=status)

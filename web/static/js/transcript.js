@@ -23,7 +23,7 @@ export class Transcript {
     list.classList.add("scripted");
     list.addEventListener("click", (event) => {
       const line = event.target.closest(".line");
-      if (event.target.closest(".edit, .editing")) return;
+      if (event.target.closest(".edit, .editing, .suggestion")) return;
       const wanted = line && (event.target.closest(".time") || !String(getSelection()));
       if (!wanted || event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
@@ -70,6 +70,15 @@ export class Transcript {
     lines.forEach((line) => this.put(line));
   }
 
+  /** These are the gaps there are: others have been filled. */
+  setGaps(gaps) {
+    const staying = new Set(gaps.map((gap) => gap.key));
+    for (const element of [...this.list.children]) {
+      if (/^gap\d/.test(element.id) && !staying.has(element.id)) this.remove(element.id);
+    }
+    gaps.forEach((gap) => this.put(gap));
+  }
+
   /** Mark the line spoken at `ms`; what lies behind it has been transcribed but not played yet. True if it changed. */
   follow(ms, { dimAhead }) {
     let at = this.#after(ms + EARLY, false) - 1;
@@ -113,11 +122,13 @@ export class Transcript {
     time.textContent = clock(line.start_ms);
     const words = element.querySelector("p");
     if (line.gap) {
-      const { interrupted } = document.getElementById("wording").dataset;
-      if (line.missing_ms >= 1000) words.textContent = interrupted.replace("{time}", clock(line.missing_ms));
+      const { skipped } = document.getElementById("wording").dataset;
+      words.textContent = line.skipped ? skipped.replace("{time}", clock(line.end_ms - line.start_ms)) : line.text;
       return element;
     }
     time.href = `${this.address}?t=${line.start_ms / 1000}`;
+    // What was suggested for another text does not hold for this one.
+    if (words.textContent !== line.text) for (const old of element.querySelectorAll(".suggestion")) old.remove();
     this.#write(words, line);
     Object.assign(words, { lang: line.lang, title: line.doubt ?? "" });
     element.classList.toggle("doubtful", Boolean(line.doubt));
