@@ -6,7 +6,7 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -120,6 +120,26 @@ def postgresql_database(postgresql_databases: Callable[..., str]) -> str:
 def elasticsearch_url(servers: SharedServers) -> str:
     """An Elasticsearch node's address. It is shared: use index names of your own."""
     return _service(servers, "elasticsearch", services.elasticsearch)
+
+
+@pytest.fixture(scope="session")
+def rtsp_url(servers: SharedServers) -> str:
+    """A server for RTSP with cameras."""
+    return _service(servers, "gstreamer", services.rtsp_server)
+
+
+@pytest.fixture
+def nginx_rtmp() -> Iterator[Callable[[str], str]]:
+    """A function that starts a server for RTMP, given who is to be asked about publishing; its URL."""
+    with ExitStack() as stack:
+
+        def start(on_publish: str = "") -> str:
+            try:
+                return stack.enter_context(services.nginx_rtmp(on_publish))
+            except services.MissingServiceError as error:
+                _absent("nginx-rtmp", str(error))
+
+        yield start
 
 
 @pytest.fixture(scope="session")
