@@ -126,7 +126,7 @@ async def _killed(truth: Truth, folder: Path, name: str, seconds: float) -> floa
     source = ("-protocol_whitelist", "http,tcp", "-analyzeduration", "1000000", "-i", truth.endless)
     arguments = [*source, *_OTHERS.get(name, ())]
     if name == _OURS:
-        arguments = commands.record(commands.source_input(truth.endless, hls=False), spool=None)
+        arguments = commands.record(commands.http_input(truth.endless, hls=False), spool=None)
     first = int(truth.now())
     process = await asyncio.create_subprocess_exec(
         *commands.program(),

@@ -148,10 +148,17 @@ class Stream:
     last_error: str | None
     exact_host_allowed: bool
     """The person at the command line gave this very address: it may be in a private network."""
+    token_sha256: str | None = field(default=None, repr=False)
+    """Of the token with which an encoder may send; None for a source that is pulled."""
     offered: bool = False
     """Its recorder is about to stop, and goes on until another one is ready."""
     successor: str | None = None
     """The recorder that is ready: it has the source and waits for the lease."""
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether an encoder sends it to us."""
+        return self.url.startswith("push:") or "mode=listener" in self.url
 
     def overrun(self, moment: datetime) -> bool:
         """Whether it goes on past its scheduled end."""

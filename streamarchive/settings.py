@@ -63,6 +63,10 @@ class Settings(BaseModel):
     allow_networks: tuple[str, ...] = Field(
         default=(), description="Private networks that streams may be pulled from, as CIDR."
     )
+    rtmp_server: str = Field(
+        default="",
+        description="`rtmp://127.0.0.1:1935/live`: a server beside the archive to which encoders send RTMP.",
+    )
     host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
     port: int = Field(
         default=8080, ge=0, le=65535, description="Port the web server listens on; 0: any free one."

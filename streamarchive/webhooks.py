@@ -25,7 +25,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from streamarchive.catalogue.saved_searches import SECRET_PREFIX
 from streamarchive.errors import DeliveryError, SourceError, UsageError
-from streamarchive.media.source import Network, refuse_private
+from streamarchive.media.egress import Network, refuse_private
 
 JOB = "webhook"
 """The kind of job that makes a call; its key is the id of the hit that is told."""

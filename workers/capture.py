@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import re
 import signal
@@ -15,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamarchive.errors import DatabaseUnavailableError, SourceError, StorageError
-from streamarchive.media import commands
+from streamarchive.media import commands, sandbox
+from streamarchive.media.probe import Description, describe
 from streamarchive.media.process import FfmpegProcess
-from streamarchive.media.source import Source
+from streamarchive.media.source import Way
 from streamarchive.models import GapReason
 
 from .folders import Folders, files_in
@@ -83,6 +85,22 @@ class Manner:
     """There is no sound to be spooled."""
     thorough: bool = False
     """Its tracks do not show within a second."""
+    encode_sound: bool = False
+    """Its sound is of a kind that segments cannot carry."""
+    unfit: str = ""
+    """Why it cannot be recorded at all, in a sentence."""
+
+    def suits(self, found: Description) -> bool:
+        """Learn from what the source holds; whether segments can carry it in the manner so far."""
+        before = self.encode_sound
+        self.unfit = ""
+        if found.video is not None and found.video not in commands.COPIED_PICTURE:
+            self.unfit = (
+                f"the source sends {found.video} pictures, which are not recorded; have it send H.264 or H.265"
+            )
+        elif found.audio is not None:
+            self.encode_sound = found.audio not in commands.COPIED_SOUND
+        return not self.unfit and self.encode_sound == before
 
     def adapt(self, messages: Sequence[str]) -> bool:
         """Learn from what ffmpeg said before it ended; whether there is another way to try."""
@@ -102,15 +120,17 @@ STOPPED = Trouble(GapReason.STOPPED, "the recorder was stopped")
 class Capture:
     """Runs ffmpeg for one take and commits what it finishes."""
 
-    def __init__(self, folders: Folders, number: int, source: Source, patience: Patience, manner: Manner) -> None:
+    def __init__(self, folders: Folders, number: int, way: Way, patience: Patience, manner: Manner) -> None:
         self._folders = folders
         self._number = number
-        self._source = source
+        self._way = way
         self._patience = patience
         self._manner = manner
         self._names: asyncio.Queue[str | None] = asyncio.Queue()
         self._listed = ""
         self._first = asyncio.Event()
+        self._worthless = False
+        """Its segments would hold what is neither picture nor sound to others."""
 
     async def run(self, ledger: Ledger, orders: Orders) -> Trouble:
         """Until the source ends or stalls, or by order; why.
@@ -122,33 +142,56 @@ class Capture:
             missing = await asyncio.to_thread(ledger.seconds_missing)
             async with self.running(missing) as process:
                 trouble = await self.follow(process, ledger, orders)
+            if self._manner.unfit:
+                raise SourceError(self._manner.unfit)
             if ledger.has_got(self._number) or orders.halt.is_set():
                 return trouble
-            if not self._manner.adapt(process.stderr_tail):
+            if not self._worthless and not self._manner.adapt(process.stderr_tail):
                 break
+            if self._way.comes_once:
+                raise SourceError("the encoder has to be recorded otherwise: that is done once it connects again")
         if trouble.reason in (GapReason.PROCESS_DIED, GapReason.DISK_FULL):
             return trouble
-        raise SourceError(f"{trouble.sentence} before anything could be recorded{_because(process.complaint)}")
+        because = _because(self._way.refusal or process.complaint)
+        raise SourceError(f"the source ended or broke off before anything could be recorded{because}")
 
     @asynccontextmanager
     async def running(self, missing: float | None) -> AsyncIterator[FfmpegProcess]:
         """ffmpeg at work in its folder; ended afterwards. `missing` is how many seconds are to be made good."""
         work, spool = await asyncio.to_thread(self._folders.prepare, self._number)
         back = None
-        if missing is not None and self._source.listed:
-            known = max(_KNOWN_SECONDS, 2 * max(self._source.listed))
-            back = self._source.segments_of_last(missing + known)
-        source = commands.source_input(
-            self._source.url, hls=self._source.hls, segments_back=back, thorough=self._manner.thorough
+        if missing is not None and self._way.listed:
+            known = max(_KNOWN_SECONDS, 2 * max(self._way.listed))
+            back = self._way.segments_of_last(missing + known)
+        arguments = commands.record(
+            self._way.input(segments_back=back, thorough=self._manner.thorough),
+            spool=None if self._manner.mute else spool,
+            encode_sound=self._manner.encode_sound,
+            lacks_decoding_times=self._way.lacks_decoding_times,
         )
-        arguments = commands.record(source, spool=None if self._manner.mute else spool)
-        async with await FfmpegProcess.start(arguments, cwd=work) as process:
+        self._worthless = False
+        async with await self._start(arguments, work) as process:
             await asyncio.to_thread(_write_pid, work, process.pid)
-            reader = asyncio.create_task(self._read(process))
+            tasks = [asyncio.create_task(self._read(process)), asyncio.create_task(self._judge(process))]
             try:
                 yield process
             finally:
-                reader.cancel()
+                for task in tasks:
+                    task.cancel()
+
+    async def _start(self, arguments: Sequence[str], work: Path) -> FfmpegProcess:
+        wrapper = await asyncio.to_thread(sandbox.wrapper, sandbox.RECORD)
+        with self._way.stdin() as stdin:
+            return await FfmpegProcess.start(
+                arguments, cwd=work, wrapper=wrapper, stdin=stdin, environ=self._way.environment
+            )
+
+    async def _judge(self, process: FfmpegProcess) -> None:
+        """End an attempt whose segments cannot carry what the source sends."""
+        found = describe(await process.described())
+        if not self._manner.suits(found):
+            self._worthless = True
+            await process.kill()
 
     async def first_file(self) -> None:
         """Wait until a file is finished."""
@@ -162,7 +205,10 @@ class Capture:
             await asyncio.to_thread(self._folders.remove, self._number)
             return STOPPED
         await process.wait()
-        await ledger.commit_rest(self._number, self._listed)
+        if self._worthless:
+            await asyncio.to_thread(self._folders.remove, self._number)
+        else:
+            await ledger.commit_rest(self._number, self._listed)
         return trouble
 
     async def _read(self, process: FfmpegProcess) -> None:
@@ -223,7 +269,9 @@ class Capture:
         await asyncio.to_thread(self._folders.prune_spool, self._number, keep=_SPOOL_FILES)
 
     def _limit(self) -> float:
-        return max(self._patience.stall, 2 * max(self._source.listed, default=0.0))
+        if self._way.waits_for_encoder and not self._listed:
+            return math.inf
+        return max(self._patience.stall, 2 * max(self._way.listed, default=0.0))
 
 
 _REASONS = (

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -25,8 +25,9 @@ from streamarchive.errors import (
     StorageError,
 )
 from streamarchive.media import disk, source
+from streamarchive.media.inlet import Inlet
 from streamarchive.media.process import FfmpegProcess
-from streamarchive.media.source import Source
+from streamarchive.media.source import Way
 from streamarchive.models import GapReason, Stream
 from streamarchive.services import Services
 
@@ -78,8 +79,8 @@ class StreamRecorder:
 
     async def offer(self) -> None:
         """Look for a recorder to hand over to."""
-        if self._ledger is None or not self._ledger.has_media or self.task.done():
-            return
+        if self._ledger is None or not self._ledger.has_media or self.task.done() or self._stream.is_sent:
+            return  # what an encoder sends comes to one of us only
         lease = timedelta(seconds=self._patience.lease)
         with suppress(FencedError):
             await streams.offer(self._services.database, self._stream.id, self._stream.epoch, lease)
@@ -188,19 +189,23 @@ class StreamRecorder:
             with _full_disks():
                 if not ledger.has_media:
                     disk.require_room(await self._services.store.free_fraction())
-                found = await self._look_at_source()
-                if found.ended and ledger.has_media:
-                    return None
-                await ledger.salvage()
-                capture = Capture(self._folders, ledger.next_folder, found, self._patience, self._manner)
-                trouble = await capture.run(ledger, self._orders)
-                return None if found.ended and trouble.reason is GapReason.BROKE_OFF else trouble
+                async with self._reach() as way:
+                    if way.ended and ledger.has_media:
+                        return None
+                    await ledger.salvage()
+                    capture = Capture(self._folders, ledger.next_folder, way, self._patience, self._manner)
+                    trouble = await capture.run(ledger, self._orders)
+                    return None if way.ended and trouble.reason is GapReason.BROKE_OFF else trouble
         except MediaError as error:
             return Trouble(_reason(error), str(error))
 
-    async def _look_at_source(self) -> Source:
-        networks, stream = self._services.settings.networks, self._stream
-        return await source.check(stream.url, networks, exact_host_allowed=stream.exact_host_allowed)
+    @asynccontextmanager
+    async def _reach(self) -> AsyncIterator[Way]:
+        settings, stream = self._services.settings, self._stream
+        url, rules = source.plan(stream, settings)
+        inlet = Inlet(settings.data_dir, stream.id)
+        async with source.reach(url, rules, inlet=inlet, halt=self._orders.halt) as way:
+            yield way
 
     async def _note(self, ledger: Ledger, trouble: Trouble) -> None:
         """Write a trouble down, and commit what has been held back for long enough."""
@@ -210,6 +215,8 @@ class StreamRecorder:
             await ledger.settle(older_than=self._patience.hold)
 
     def _delay(self, failures: int) -> float:
+        if self._stream.is_sent:
+            failures = 0  # asking again costs nobody anything, and the encoder may begin at any moment
         longest = min(self._patience.first_retry * 2.0 ** min(failures, 10), self._patience.longest_retry)
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - only spreads the load
 
@@ -240,11 +247,11 @@ class StreamRecorder:
         """Have the source before the stream is ours, so that nothing is missed in between."""
         try:
             number = await self._next_number()
-            found = await self._look_at_source()
-            capture = Capture(self._folders, number, found, self._patience, self._manner)
-            async with capture.running(None) as process:
-                if await self._take_over(capture):
-                    await self._run(lambda: self._go_on(capture, process, number))
+            async with self._reach() as way:
+                capture = Capture(self._folders, number, way, self._patience, self._manner)
+                async with capture.running(None) as process:
+                    if await self._take_over(capture):
+                        await self._run(lambda: self._go_on(capture, process, number))
             if not self._claimed:
                 await asyncio.to_thread(self._folders.remove, number)
         except (MediaError, DatabaseError, NotFoundError, OSError) as error:

@@ -6,6 +6,8 @@ has claimed the stream (`require_epoch`), however late the loser notices.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,10 +37,12 @@ async def create(
     lead_in: timedelta = timedelta(0),
     overruns: bool = False,
     exact_host_allowed: bool = False,
+    token: str | None = None,
 ) -> StreamId:
     """Have this address recorded for the interview, from `starts_at` (default: now) to `ends_at` (or a stop).
 
     Recording begins `lead_in` earlier. One that `overruns` goes on past its end while the source delivers.
+    `token` lets an encoder send to it (`may_send`); only its hash is kept.
     """
     starts_at = starts_at or await now(tx)
     statement = (
@@ -54,6 +58,7 @@ async def create(
             stop_requested=False,
             offered=False,
             exact_host_allowed=exact_host_allowed,
+            token_sha256=_digest(token) if token else None,
             epoch=0,
         )
         .returning(_t.c.id)
@@ -66,6 +71,26 @@ async def create(
 async def get(connection: AsyncConnection, stream_id: StreamId) -> Stream:
     """Raises `NotFoundError`."""
     return await _one(connection, select(_t).where(_t.c.id == stream_id))
+
+
+async def may_send(connection: AsyncConnection, stream_id: int, url: str, token: str) -> Stream:
+    """The stream of this address that an encoder with this token may send to now.
+
+    Raises `NotFoundError`: the same for a wrong token, and for a stream that has ended or never was.
+    """
+    statement = select(_t).where(
+        _t.c.id == stream_id, _t.c.url == url, _t.c.state.in_(_UNENDED), _t.c.deleted_at.is_(None)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    expected = (row.token_sha256 or "") if row else ""
+    if row is None or not hmac.compare_digest(expected, _digest(token)):
+        raise NotFoundError("there is no stream with this token; a stream that has ended takes no more")
+    return _stream(row)
+
+
+def _digest(token: str) -> str:
+    """A token has more entropy than anybody can try out, so a plain hash will do."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 async def of_interview(connection: AsyncConnection, interview_id: InterviewId) -> list[Stream]:
@@ -211,6 +236,7 @@ async def before(connection: AsyncConnection, stream: Stream) -> Stream | None:
     """Who has the same source and no later end: `stream` continues that recording."""
     statement = select(_t).where(
         _t.c.url == stream.url,
+        _t.c.token_sha256.is_(None),  # each encoder is a source of its own
         _t.c.id != stream.id,
         or_(
             _t.c.state == StreamState.RECORDING,
@@ -290,6 +316,7 @@ def _stream(row: Any) -> Stream:  # noqa: ANN401 - a result row
         lease_until=row.lease_until,
         last_error=row.last_error,
         exact_host_allowed=row.exact_host_allowed,
+        token_sha256=row.token_sha256,
         offered=row.offered,
         successor=row.successor,
     )

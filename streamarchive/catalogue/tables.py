@@ -225,6 +225,7 @@ stream = _numbered(
     Column("successor", _Storable, nullable=True),
     Column("last_error", _Storable, nullable=True),
     _when("deleted_at", nullable=True),
+    Column("token_sha256", _Short(64), nullable=True),
 )
 
 take = _numbered(

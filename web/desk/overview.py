@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import ingest, jobs
 from streamarchive.catalogue import recordings, streams, uploads
+from streamarchive.media.addresses import shown
 from streamarchive.models import (
     Interview,
     Job,
@@ -20,7 +21,6 @@ from streamarchive.models import (
     Upload,
     UploadState,
 )
-from streamarchive.settings import redact
 
 from ..languages import Language
 from ..state import job_label, job_note
@@ -203,7 +203,7 @@ def _refused(upload: Upload) -> Refused:
 def _source(stream: Stream, moment: datetime) -> Source:
     return Source(
         id=stream.id,
-        address=redact(stream.url),
+        address=shown(stream.url),
         state=stream.state,
         starts_at=stream.starts_at,
         ends_at=stream.ends_at,

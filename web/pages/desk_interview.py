@@ -14,9 +14,9 @@ from streamarchive.catalogue import cuts, interviews, recordings, streams
 from streamarchive.catalogue.database import now
 from streamarchive.errors import NotFoundError, SourceError, UsageError
 from streamarchive.media import source
+from streamarchive.media.addresses import shown
 from streamarchive.media.incoming import Incoming
 from streamarchive.models import Interview, RecordingId, Role, Stage, StreamId, StreamState, Visibility
-from streamarchive.settings import redact
 
 from .. import auth
 from .. import state as states
@@ -45,9 +45,13 @@ async def page(
     refused: Mapping[str, str] | None = None,
     stream: Mapping[str, str] | None = None,
     cut: tuple[str, str] | None = None,
+    found: Mapping[str, object] | None = None,
     status: int = 200,
 ) -> web.Response:
-    """The page; `refused` says by section what was wrong with a form, the others are what was typed."""
+    """The page; `refused` says by section what was wrong with a form, the others are what was typed.
+
+    `found` is a ``signal`` with its ``picture``, or the ``entrance`` of a stream that an encoder sends.
+    """
     visit = request[VISIT]
     async with request.app[SERVICES].database.read() as connection:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
@@ -66,6 +70,10 @@ async def page(
             "in_out": cut or (moments.shown(interview.in_ms), moments.shown(interview.out_ms)),
             "stream": stream or {},
             "refused": refused or {},
+            "signal": None,
+            "entrance": None,
+            "takes_rtmp": bool(request.app[SERVICES].settings.rtmp_server),
+            **(found or {}),
             "done": done_sentence(request.query.get("done", ""), visit.language),
             **await work_context(connection, request, interview),
             "following": [],
@@ -251,13 +259,14 @@ async def add_stream(request: web.Request) -> web.StreamResponse:
     try:
         starts_at = details.moment(str(form.get("starts_exact", "")) or typed["starts"], visit.language.gettext)
         ends_at = details.moment(str(form.get("ends_exact", "")) or typed["ends"], visit.language.gettext)
-        _check_times(starts_at or moment, ends_at, moment, visit.language)
-        await source.vet(typed["address"], services.settings.networks)
+        check_times(starts_at or moment, ends_at, moment, visit.language)
+        rules = source.rules_for(typed["address"], services.settings)
+        await source.vet(typed["address"], rules)
     except (UsageError, SourceError) as error:
         return await page(request, stream=typed, refused={"stream": str(error)}, status=400)
     if not typed["anyway"] and (starts_at or moment) < moment + _SOON:
         try:
-            await source.check(typed["address"], services.settings.networks)
+            await source.check(typed["address"], rules)
         except SourceError as error:
             unsure = {**typed, "unsure": "1"}
             return await page(request, stream=unsure, refused={"stream": str(error)}, status=400)
@@ -272,12 +281,13 @@ async def add_stream(request: web.Request) -> web.StreamResponse:
             lead_in=streams.LEAD_IN,
             overruns=True,
         )
-        about = {"address": redact(typed["address"]), "starts": str(starts_at or ""), "ends": str(ends_at or "")}
+        about = {"address": shown(typed["address"]), "starts": str(starts_at or ""), "ends": str(ends_at or "")}
         await auth.note(tx, request, "stream added", interview.id, about)
     raise _back(request, "stream", "recording")
 
 
-def _check_times(starts_at: datetime, ends_at: datetime | None, moment: datetime, language: Language) -> None:
+def check_times(starts_at: datetime, ends_at: datetime | None, moment: datetime, language: Language) -> None:
+    """Raises `UsageError` for an end before the start or in the past."""
     _ = language.gettext
     if ends_at is not None and ends_at <= max(starts_at, moment):
         raise UsageError(_("The end has to come after the start, and not lie in the past."))
