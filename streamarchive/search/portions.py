@@ -16,7 +16,7 @@ from streamarchive.search import numbering, relevance
 from streamarchive.search.matching import Wanted
 from streamarchive.search.scanning import EVERYTHING, Range, Scan, by_interview
 
-MAX_MATCHES = 5_000
+MAX_MATCHES = 3_000
 MAX_INTERVIEWS = 100
 """Of one portion, where some clause has more than `MAX_MATCHES`: its matches are read in these alone."""
 _DENSE = 15
@@ -43,11 +43,11 @@ class _Met:
 class Portions:
     """Reads portions for one query, the newest interviews first or the oldest."""
 
-    def __init__(self, scan: Scan, wanted: Wanted, *, ascending: bool, most: int = MAX_MATCHES) -> None:
+    def __init__(self, scan: Scan, wanted: Wanted, *, ascending: bool, most: int | None = None) -> None:
         self._scan = scan
         self._wanted = wanted
         self._ascending = ascending
-        self._most = most
+        self._most = most or MAX_MATCHES
 
     def read(self, begin: int | None) -> Portion:
         """The portion that begins at this number; None: the first."""
@@ -80,14 +80,15 @@ class Portions:
         return met, rest
 
     def _whole_interviews(self, clause: int, within: Range) -> tuple[list[int], int | None]:
-        """The next matches of a clause. An interview that does not fit is left to the next portion."""
+        """The next matches of a clause, in whole interviews; what does not fit is left to the next portion."""
         expression, most = self._scan.meets[clause], self._most
         numbers = self._scan.rows(expression, within, most + 1, ascending=self._ascending)
         if len(numbers) <= most:
             return numbers, None
         cut = numbering.interview_of(numbers[-1])
         if cut == numbering.interview_of(numbers[0]):
-            return numbers[:most], self._behind(cut)
+            whole = self._scan.rows(expression, self._around([cut]), ascending=self._ascending)
+            return whole, self._behind(cut)
         return [each for each in numbers if numbering.interview_of(each) != cut], self._at(cut)
 
     def _at(self, interview: int) -> int:

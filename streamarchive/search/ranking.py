@@ -18,6 +18,7 @@ from streamarchive.models import InterviewId
 from streamarchive.protocols import Facets, Hit, InterviewHits, Moments, Query, Results, Sort, Total
 from streamarchive.search import cursors, numbering
 from streamarchive.search.matching import SEARCH_SECONDS, marks, wanted
+from streamarchive.search.numbering import PLACE_BITS, PLACE_MASK
 from streamarchive.search.portions import Portion, Portions
 from streamarchive.search.scanning import Scan
 
@@ -157,8 +158,8 @@ class Ranking:
                 room = self._page.limit - len(cut.keys)
                 cut.keys += keys[:room]
                 before: list[object] = [begin, None, cut.moments, cut.interviews]
-                cut.moments += sum(map(numbering.is_cue, portion.ranks))
-                cut.interviews += len({numbering.interview_of(n) for n in portion.ranks})
+                cut.moments += sum(n & PLACE_MASK > 0 for n in portion.ranks)
+                cut.interviews += len({n >> PLACE_BITS for n in portion.ranks})
                 cut.exact = portion.rest is None
                 if len(keys) > room:
                     before[1] = list(cut.keys[-1]) if cut.keys else None
@@ -185,8 +186,7 @@ class Ranking:
         if self._wanted is None:
             return None
         self._scan = Scan(self._connection, self._generation, self._wanted, self._page.hidden)
-        more = {} if most is None else {"most": most}
-        return Portions(self._scan, self._wanted, ascending=ascending, **more)
+        return Portions(self._scan, self._wanted, ascending=ascending, most=most)
 
     def _in_time(self, work: Callable[[], None]) -> bool:
         """Whether it was done before the deadline."""
@@ -207,23 +207,24 @@ class Ranking:
         """A key for each interview; the last part is its number, perhaps negative."""
         best: dict[int, int] = {}
         for number, rank in portion.ranks.items():
-            interview = numbering.interview_of(number)
-            best[interview] = max(rank, best.get(interview, 0))
+            interview = number >> PLACE_BITS
+            if rank > best.get(interview, -1):
+                best[interview] = rank
         if self._page.sort is Sort.RELEVANCE:
             return [(-rank, -interview) for interview, rank in best.items()]
         return [(interview if self._page.sort is Sort.OLDEST else -interview,) for interview in best]
 
     def _moment_keys(self, portion: Portion) -> list[Key]:
-        numbers = [n for n in portion.ranks if numbering.is_cue(n)]
+        numbers = [n for n in portion.ranks if n & PLACE_MASK]
         match self._page.sort:
             case Sort.RELEVANCE:
-                return [(-portion.ranks[n], -numbering.interview_of(n), n) for n in numbers]
+                return [(-portion.ranks[n], -(n >> PLACE_BITS), n) for n in numbers]
             case Sort.NEWEST:
                 return [(-n,) for n in numbers]
             case Sort.OLDEST:
                 return [(n,) for n in numbers]
             case Sort.POSITION:
-                return [(-numbering.interview_of(n), n) for n in numbers]
+                return [(-(n >> PLACE_BITS), n) for n in numbers]
 
     # --- what is shown ----------------------------------------------------------------------------------
 

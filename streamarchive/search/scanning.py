@@ -166,7 +166,7 @@ def by_interview(numbers: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
     """Numbers that stand in order, interview by interview."""
     current, group = -1, list[int]()
     for number in numbers:
-        interview = numbering.interview_of(number)
+        interview = number >> numbering.PLACE_BITS
         if interview != current:
             if group:
                 yield current, group

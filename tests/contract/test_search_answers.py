@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -27,6 +28,7 @@ from streamarchive.protocols import (
     Tombstone,
     Total,
 )
+from streamarchive.search import portions
 from streamarchive.search.query import parse
 from tests.contract.search_oracle import Document, Oracle
 from tests.contract.test_search import (
@@ -286,19 +288,19 @@ async def _pages(ask: Callable[[str], Awaitable[_T]], between: Callable[[int], A
     return pages
 
 
+async def _nothing(_number: int) -> None:
+    """Nothing happens between two pages."""
+
+
 @pytest.mark.parametrize("sort", Sort)
 @pytest.mark.parametrize("typed", ["the", "的 car", "charge lang:zh"])
 async def test_pages_together_are_the_whole(filled: SearchIndex, sort: Sort, typed: str) -> None:
     query = parse(typed)
-
-    async def nothing(_number: int) -> None:
-        return
-
-    pages = await _pages(lambda cursor: filled.moments(query, sort=sort, cursor=cursor, limit=7), nothing)
+    pages = await _pages(lambda cursor: filled.moments(query, sort=sort, cursor=cursor, limit=7), _nothing)
     whole = ORACLE.moments(query, sort)
     assert [hit.document_id for page in pages for hit in page.hits] == whole
     assert {page.total for page in pages} == {Total(len(whole))}
-    grouped = await _pages(lambda cursor: filled.search(query, sort=sort, cursor=cursor, limit=3), nothing)
+    grouped = await _pages(lambda cursor: filled.search(query, sort=sort, cursor=cursor, limit=3), _nothing)
     assert [str(each.interview_id) for page in grouped for each in page.interviews] == list(
         ORACLE.interviews(query, sort)
     )
@@ -327,6 +329,33 @@ async def test_pages_neither_repeat_nor_skip_while_new_cues_arrive(index: Search
     shown = [each.interview_id for page in grouped for each in page.interviews]
     assert len(shown) == len(set(shown))
     assert {each.interview_id for each in old} <= set(shown)
+
+
+@pytest.mark.parametrize("sort", Sort)
+@pytest.mark.parametrize(
+    "typed", ["the", "的 car", "the 的 battery", "charge lang:zh", "the speaker:zhang -的", "软件 in:int7"]
+)
+async def test_what_is_read_in_portions_is_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sort: Sort, typed: str
+) -> None:
+    """The embedded index, as if a handful of matches were very many."""
+    monkeypatch.setattr(portions, "MAX_MATCHES", 3)
+    monkeypatch.setattr(portions, "MAX_INTERVIEWS", 2)
+    query = parse(typed)
+    async with opened(f"sqlite:///{tmp_path / 'search.sqlite'}") as index:
+        await put(index, *CORPUS)
+        pages = await _pages(lambda cursor: index.moments(query, sort=sort, cursor=cursor, limit=4), _nothing)
+        grouped = await _pages(lambda cursor: index.search(query, sort=sort, cursor=cursor, limit=4), _nothing)
+    found = [hit.document_id for page in pages for hit in page.hits]
+    shown = [str(each.interview_id) for page in grouped for each in page.interviews]
+    whole, interviews = ORACLE.moments(query, sort), list(ORACLE.interviews(query, sort))
+    if sort is Sort.RELEVANCE:  # the order is that of each portion
+        found, whole, shown, interviews = sorted(found), sorted(whole), sorted(shown), sorted(interviews)
+    assert found == whole
+    assert shown == interviews
+    assert pages[-1].total == Total(len(whole))
+    assert grouped[-1].total_interviews == Total(len(interviews))
+    assert all(page.total.value <= len(whole) for page in pages)
 
 
 async def test_a_cursor_that_makes_no_sense_asks_for_the_beginning(filled: SearchIndex) -> None:
