@@ -366,6 +366,8 @@ class ModelInfo:
     """What its users must know, e.g. that it is a demo recogniser; empty for ordinary models."""
     capabilities: frozenset[str] = field(default_factory=frozenset)
     """Of ``words``, ``translate``, ``batch``."""
+    batch_size: int = 1
+    """How many windows it likes to get at once."""
 
 
 class Transcriber(Protocol):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from streamarchive.catalogue import schema
 from streamarchive.catalogue.database import Database
-from streamarchive.errors import ModelUnavailableError, SettingsError
-from streamarchive.protocols import MediaStore, SearchIndex, Transcriber
+from streamarchive.errors import ModelUnavailableError
+from streamarchive.protocols import MediaStore, ModelInfo, SearchIndex, Transcriber
 from streamarchive.settings import Settings
 
 
@@ -32,13 +32,22 @@ class Engines:
         """For what is on air."""
         return self._get(self._settings.live_model or self._settings.model)
 
+    async def load_live(self) -> ModelInfo:
+        """Load the model for what is on air. Raises `ModelUnavailableError`, naming the setting to change."""
+        try:
+            return await self.live.load()
+        except ModelUnavailableError as error:
+            if not self._settings.live_model:
+                raise
+            sentence = str(error).replace("STREAMARCHIVE_MODEL", "STREAMARCHIVE_LIVE_MODEL")
+            raise ModelUnavailableError(sentence) from error
+
     def _get(self, model: str) -> Transcriber:
         from streamarchive.transcription.engine_process import EngineProcess
 
-        if self._settings.engine != "openai":
-            raise SettingsError("the engine 'faster' comes with a later version; set STREAMARCHIVE_ENGINE=openai")
         if model not in self._made:
-            self._made[model] = EngineProcess(model, device=self._settings.device)
+            engine = EngineProcess(model, engine=self._settings.engine, device=self._settings.device)
+            self._made[model] = engine
         return self._made[model]
 
     async def close(self) -> None:

@@ -9,7 +9,8 @@ were when the change was written: a page that lags skips to the present.
     state   see `state.state_json`                    stage, player, work, problems
     gap     {"key", "start_ms", "missing_ms", …}      something is missing, or its end is known
     media   {"duration_ms"}                           more can be played
-    said    {"text", …}                               provisional words
+    said    {"text", "lang", "certain", "start_ms"}   what is being said and may still change; "" when it does not
+    skip    {"key", "start_ms", "end_ms", …}          captions have left something out to keep up
     reset   {}                                        too much was missed: read everything anew
     gone    {}                                        the interview is hidden now
 """
@@ -21,14 +22,14 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import accounts, changes, interviews, recordings, transcripts
+from streamarchive.catalogue import accounts, captioning, changes, interviews, recordings, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.watch import watch
 from streamarchive.errors import DatabaseError
@@ -36,7 +37,7 @@ from streamarchive.models import Change, CueId, Interview, InterviewId
 from streamarchive.search.feed import within
 
 from .keys import Visit
-from .state import State, cue_json, gap_json, load_state, state_json
+from .state import State, cue_json, gap_json, load_state, skip_json, state_json
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +233,11 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
         found.append(Message(last, "lines", await _lines(connection, interview, cue_changes)))
     if "said" in kinds:
         said = [change.payload for change in batch if change.kind == "said"]
-        found.append(Message(last, "said", dict(said[-1])))
+        if _is_shown(interview, said[-1]):
+            found.append(Message(last, "said", dict(said[-1])))
+    if "skip" in kinds and interview.recording_id is not None:
+        skips = await captioning.skips(connection, interview.recording_id)
+        found += [Message(last, "skip", skip_json(skip)) for skip in skips[-1:]]
     if "media" in kinds:
         media = [change.payload for change in batch if change.kind == "media"]
         found.append(Message(last, "media", {"duration_ms": media[-1]["duration_ms"]}))
@@ -240,9 +245,16 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
         gaps = await recordings.gaps(connection, interview.recording_id)
         if gaps and ("gap" in kinds or _just_closed(gaps[-1].at_ms, batch)):
             found.append(Message(last, "gap", gap_json(gaps[-1])))
-    if kinds & {"interview", "asset", "job"}:
+    if kinds & {"interview", "asset", "job", "captioning"}:
         found.append(Message(last, "state", state=await load_state(connection, interview)))
     return found
+
+
+def _is_shown(interview: Interview, said: Mapping[str, Any]) -> bool:
+    """Whether the interview has this part of its recording; that nothing is said can always be told."""
+    begun = said["start_ms"] >= (interview.in_ms or 0)
+    over = interview.out_ms is not None and said["start_ms"] >= interview.out_ms
+    return not said["text"] or (begun and not over)
 
 
 def _just_closed(at_ms: int, batch: Sequence[Change]) -> bool:

@@ -25,6 +25,7 @@ from .pages import (
     interview,
     language,
     line,
+    metrics,
     search,
     static,
 )
@@ -91,11 +92,13 @@ ROUTES = (
     Route("POST", _CUE + "/split", cues.split, Role.EDITOR),
     Route("POST", _CUE + "/merge", cues.merge, Role.EDITOR),
     Route("POST", _CUE + "/restore", cues.restore, Role.EDITOR),
+    Route("POST", _CUE + "/suggestion", cues.suggestion, Role.EDITOR),
     Route("GET", _CUE + "/history", cues.history, Role.EDITOR),
     Route("POST", "/api" + _INTERVIEW + "/cues", cues.insert, Role.EDITOR),
     Route("GET", "/static/{version:[0-9a-f]{12}}/{name:.+}", static.send),
     Route("GET", "/healthz", health.live),
     Route("GET", "/readyz", health.ready),
+    Route("GET", "/metrics", metrics.show),
 )
 
 DEMO_ROUTES = (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import changes, recordings, streams, transcripts
+from streamarchive.catalogue import captioning, changes, recordings, streams, transcripts
+from streamarchive.catalogue.captioning import Captioning, Skip
 from streamarchive.models import (
     Asset,
     AssetKind,
@@ -25,8 +27,8 @@ from streamarchive.models import (
 
 from .keys import Visit
 from .languages import Language
-from .views import Line, gap_line, unsure
-from .wording import html_lang
+from .views import Line, gap_line, skip_line, unsure
+from .wording import duration, html_lang
 
 _PLAYABLE = {
     "audio/mp4",
@@ -41,6 +43,13 @@ _PLAYABLE = {
 """What an uploaded file may be to be played as it is, until its own file has been made."""
 
 
+_SILENT = timedelta(seconds=90)
+"""Whoever makes the captions has said nothing for so long: nobody does. One window may take a minute."""
+
+_LEAVES_OUT = 3
+"""The rung of `streamarchive.transcription.pace` on which sound is left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """All that is known of an interview but its lines. `change_id` is where its events go on."""
@@ -52,6 +61,7 @@ class State:
     stream: Stream | None
     runs: tuple[transcripts.Run, ...]
     change_id: int
+    captioning: Captioning | None = None
 
     @property
     def base(self) -> str:
@@ -83,6 +93,7 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
         stream=attached[0] if attached else None,
         runs=tuple(await transcripts.runs(connection, recording_id)),
         change_id=change_id,
+        captioning=await captioning.of_recording(connection, recording_id),
     )
 
 
@@ -98,6 +109,16 @@ async def load_lines(connection: AsyncConnection, interview: Interview) -> tuple
         [cue for cue in cues if cue.end_ms > begin and cue.start_ms < end],
         [gap for gap in gaps if begin < gap.at_ms < end],
     )
+
+
+async def load_skips(connection: AsyncConnection, interview: Interview) -> list[Skip]:
+    """What its live captions have left out, between its in and out point."""
+    if interview.recording_id is None:
+        return []
+    begin = interview.in_ms or 0
+    end = interview.out_ms if interview.out_ms is not None else 1 << 62
+    found = await captioning.skips(connection, interview.recording_id)
+    return [skip for skip in found if skip.end_ms > begin and skip.start_ms < end]
 
 
 def player(state: State) -> Player:
@@ -173,6 +194,27 @@ def problems(state: State, visit: Visit) -> list[str]:
     return found
 
 
+def captions(state: State, visit: Visit) -> str:
+    """Why there are no captions on air, or how late they are; empty where there is nothing to say.
+
+    The reason is for those who are signed in: it may name a file.
+    """
+    fares = state.captioning
+    if fares is None or state.interview.stage is not Stage.LIVE:
+        return ""
+    _ = visit.language.gettext
+    if fares.problem and visit.asker.user is not None:
+        return _("There are no live captions: %(reason)s") % {"reason": fares.problem}
+    if fares.problem or datetime.now(UTC) - fares.seen_at > _SILENT:
+        return _("There are no live captions at the moment. The transcript follows after the broadcast.")
+    if not fares.notable_lag_ms:
+        return ""
+    late = _("The captions are %(time)s behind.") % {"time": duration(fares.notable_lag_ms, _)}
+    if fares.rung < _LEAVES_OUT:
+        return late
+    return f"{late} " + _("What is left out follows after the broadcast.")
+
+
 def _problem(sentence: str, job: Job, language: Language) -> str:
     return sentence % {"work": job_label(job, language), "reason": job.last_error}
 
@@ -219,6 +261,7 @@ def state_json(state: State, visit: Visit) -> dict[str, Any]:
             for w in work(state, visit.language)
         ],
         "note": model_note(state),
+        "captions": captions(state, visit),
     }
 
 
@@ -236,6 +279,12 @@ def cue_json(cue: Cue) -> dict[str, Any]:
         "read": cue.read,
         "unsure": unsure(cue),
     }
+
+
+def skip_json(skip: Skip) -> dict[str, Any]:
+    """What captions have left out, for the page's scripts."""
+    line: Line = skip_line(skip, "")
+    return {"key": line.key, "start_ms": line.start_ms, "end_ms": line.end_ms, "gap": True, "skipped": True}
 
 
 def gap_json(gap: Gap) -> dict[str, Any]:

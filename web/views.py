@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from streamarchive.catalogue.captioning import Skip
 from streamarchive.models import AssetKind, Cue, Gap, Interview, Stage
 from streamarchive.search import finding
 
@@ -79,6 +80,8 @@ class Line:
     doubt: str | None = None
     here: bool = False
     gap: bool = False
+    skipped: bool = False
+    """Nothing is missing here but captions."""
     cue_id: int | None = None
     revision: int = 0
     read: bool = False
@@ -168,8 +171,14 @@ def moment(hit: finding.Moment, address: str, *, age: timedelta | None = None) -
     )
 
 
-def lines(cues: Iterable[Cue], gaps: Iterable[Gap], address: str, at_ms: int | None = None) -> list[Line]:
-    """Cues and gaps in order; the one that holds `at_ms`, or the last before it, is `here`."""
+def lines(
+    cues: Iterable[Cue],
+    gaps: Iterable[Gap],
+    address: str,
+    at_ms: int | None = None,
+    skips: Iterable[Skip] = (),
+) -> list[Line]:
+    """Cues, gaps and skips in order; the cue that holds `at_ms`, or the last before it, is `here`."""
     ordered = sorted(cues, key=lambda cue: (cue.start_ms, cue.end_ms, cue.id))
     here = None if at_ms is None else _line_at(ordered, at_ms)
     found: list[Line] = []
@@ -178,6 +187,7 @@ def lines(cues: Iterable[Cue], gaps: Iterable[Gap], address: str, at_ms: int | N
         found.append(_cue_line(cue, address, names_speaker=cue.speaker != speaker, here=cue.id == here))
         speaker = cue.speaker
     found.extend(gap_line(gap, address) for gap in gaps)
+    found.extend(skip_line(skip, address) for skip in skips)
     # A gap is a point: what was said before it ends there, what comes after it begins there.
     return sorted(found, key=lambda line: (line.start_ms, not line.gap))
 
@@ -233,4 +243,18 @@ def gap_line(gap: Gap, address: str) -> Line:
         lang="en",
         url=moment_url(address, gap.at_ms),
         gap=True,
+    )
+
+
+def skip_line(skip: Skip, address: str) -> Line:
+    """Where live captions have left something out; it can be heard."""
+    return Line(
+        key=f"skip{skip.start_ms}",
+        start_ms=skip.start_ms,
+        end_ms=skip.end_ms,
+        text="",
+        lang="en",
+        url=moment_url(address, skip.start_ms),
+        gap=True,
+        skipped=True,
     )

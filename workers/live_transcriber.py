@@ -1,9 +1,9 @@
 """Captions while it is on air: follows every open recording, take by take.
 
-Each take has a live run of its own. A run's lines, their place in the search outbox, what open pages learn of
-them and how far the run has come are written in one transaction: after a kill the run continues behind its last
-line, and no line is lost or doubled. When a take turns out shorter than the sound that was heard of it, the
-lines beyond its end are withdrawn.
+Each take has a live run of its own; after a kill it continues behind its last line, and no line is lost or
+doubled. When a take turns out shorter than the sound that was heard of it, the lines beyond its end are
+withdrawn. All broadcasts share one engine, in turns. One that falls behind goes down the ladder of
+`streamarchive.transcription.pace`.
 """
 
 from __future__ import annotations
@@ -11,27 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import aclosing
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from streamarchive.catalogue import interviews, recordings, transcripts
+from streamarchive.catalogue import captioning, interviews, recordings, transcripts
 from streamarchive.catalogue.transcripts import Run
 from streamarchive.catalogue.watch import watch
 from streamarchive.clock import to_ms
 from streamarchive.errors import FencedError, StreamArchiveError
 from streamarchive.models import Recording, RecordingId, RecordingState, RunStage, Take
 from streamarchive.services import Services
-from streamarchive.transcription import audio
-from streamarchive.transcription.live import LIVE_OPTIONS, LivePolicy, PausePolicy
-from streamarchive.transcription.passes import Step
+from streamarchive.transcription.live import AgreementPolicy, LivePolicy
+from streamarchive.transcription.pace import Pace
+from streamarchive.transcription.turns import Turns
 
+from .arriving import Arriving
+from .captions import Captions, is_superseded
 from .listening import Sound, sound_of
 from .runner import pause, until
-
-if TYPE_CHECKING:
-    from streamarchive.protocols import Samples
 
 logger = logging.getLogger(__name__)
 
@@ -39,16 +35,14 @@ _IDLE_SECONDS = 5.0
 _RETRY_SECONDS = (2.0, 5.0, 15.0, 30.0)
 _ELSEWHERE_SECONDS = 30.0
 """How long a recording that another process transcribes is left alone."""
-_NOTE_MS = 15_000
-"""So much silence is worth a note of how far the run has come."""
 _STALL_SECONDS = 12.0
 """When no sound has come for so long, what has been said so far becomes a caption."""
-_AHEAD_SAMPLES = 10 * audio.SAMPLE_RATE
 
 
 async def run(services: Services, stop: asyncio.Event) -> None:
     """Until `stop`. One task for each recording that is on air."""
     following: dict[RecordingId, asyncio.Task[None]] = {}
+    turns = Turns()
     async with watch(services.database) as changed:
         try:
             while not stop.is_set():
@@ -57,8 +51,8 @@ async def run(services: Services, stop: asyncio.Event) -> None:
                 following = {key: task for key, task in following.items() if not task.done()}
                 for recording in opened:
                     if recording.id not in following:
-                        name = f"live {recording.id}"
-                        following[recording.id] = asyncio.create_task(_follow(services, recording.id), name=name)
+                        work = _follow(services, recording.id, turns)
+                        following[recording.id] = asyncio.create_task(work, name=f"live {recording.id}")
                 await pause(stop, 0.4)
                 await until(stop, changed.wait(_IDLE_SECONDS))
         finally:
@@ -67,11 +61,11 @@ async def run(services: Services, stop: asyncio.Event) -> None:
             await asyncio.gather(*following.values(), return_exceptions=True)
 
 
-async def _follow(services: Services, recording_id: RecordingId) -> None:
+async def _follow(services: Services, recording_id: RecordingId, turns: Turns) -> None:
     """One recording to its end; whatever goes wrong is tried again, ever less often while nothing comes of it."""
     failures = 0
     while True:
-        follower = Follower(services, recording_id)
+        follower = Follower(services, recording_id, turns)
         try:
             await follower.run()
         except FencedError as error:
@@ -80,6 +74,7 @@ async def _follow(services: Services, recording_id: RecordingId) -> None:
             continue
         except StreamArchiveError as error:
             logger.warning("recording %s: no live captions: %s", recording_id, error)
+            await _complain(services, recording_id, str(error))
         except Exception:
             logger.exception("recording %s: the live captions failed and begin again", recording_id)
         else:
@@ -88,14 +83,28 @@ async def _follow(services: Services, recording_id: RecordingId) -> None:
         await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
 
 
+async def _complain(services: Services, recording_id: RecordingId, problem: str) -> None:
+    """Say on the page why there are no captions."""
+    with suppress(StreamArchiveError):
+        async with services.database.write() as tx:
+            await captioning.report(tx, recording_id, problem=problem)
+
+
 class Follower:
     """Transcribes the takes of one recording, in order, as they come."""
 
-    def __init__(self, services: Services, recording_id: RecordingId) -> None:
+    def __init__(
+        self, services: Services, recording_id: RecordingId, turns: Turns | None = None, pace: Pace | None = None
+    ) -> None:
         self._services = services
         self._recording_id = recording_id
+        self._turns = turns or Turns()
+        self._pace = pace or Pace()
+        self._languages: tuple[str, ...] = ()
         self._looked_at = 0.0
         self._over = False
+        self._ends_at_ms: int | None = None
+        """Where on the media clock the take ends that is followed, once another has begun."""
         self.has_heard = False
         """Whether the engine has been at work."""
 
@@ -120,38 +129,68 @@ class Follower:
     async def _look(self) -> tuple[Recording, list[Take]]:
         async with self._services.database.read() as connection:
             recording = await recordings.get(connection, self._recording_id)
-            return recording, await recordings.takes(connection, self._recording_id)
+            takes = await recordings.takes(connection, self._recording_id)
+        self._pace.arrived(recording.duration_ms)
+        return recording, takes
 
     async def _take(self, take: Take) -> None:
         live = await self._begin(take)
         if live is None:
             return
-        writer = _Writer(self._services, live)
-        self._over = False
-        sound = await self._sound(take, writer)
+        captions = Captions(self._services, live, self._pace)
+        self._over, self._ends_at_ms = False, None
+        sound = await self._sound(take, captions)
         if sound is not None:
             self.has_heard = True
-            policy = PausePolicy(
-                self._services.engines.live,
-                await self._languages(),
-                max(sound.starts_at_ms, writer.covered_ms),
-            )
-            skip = max(writer.covered_ms - sound.starts_at_ms, 0) * audio.SAMPLE_RATE // 1000
-            await _listen(sound, skip, policy, writer)
+            self._languages = await self._find_languages()
+            await self._listen(take, sound, captions)
         recording, takes = await self._look()
         following = next((later for later in takes if later.number > take.number), None)
         end_ms = to_ms(following.base_ticks) if following else recording.duration_ms
-        await writer.finish(end_ms)
+        await captions.finish(end_ms)
+
+    async def _listen(self, take: Take, sound: Sound, captions: Captions) -> None:
+        """Feed a policy until the sound ends; a new one where sound has been left out."""
+        arriving = Arriving(sound, captions.covered_ms)
+        policy = self._policy(arriving.at_ms)
+        try:
+            while (samples := await arriving.next(_STALL_SECONDS)) is not None:
+                await captions.write(await (policy.feed(samples) if len(samples) else policy.flush()))
+                await self._ended(take)  # how far the recording has come is looked up with it
+                self._pace.arrived(arriving.reached_ms)
+                if self._pace.is_hopeless:
+                    policy = await self._leave_out(arriving, captions)
+            await captions.write(await policy.finish())
+        finally:
+            await arriving.close()
+
+    async def _leave_out(self, arriving: Arriving, captions: Captions) -> LivePolicy:
+        """Go on with the newest sound; what waits is left to the final pass."""
+        newest_ms = min(self._pace.newest_ms, self._ends_at_ms or self._pace.newest_ms)
+        logger.warning(
+            "recording %s: live captions are %.0f s behind and go on with what is said now",
+            self._recording_id,
+            self._pace.lag_ms / 1000,
+        )
+        arriving.skip_to(newest_ms)
+        self._pace.skipped_to(newest_ms)
+        await captions.skip(newest_ms)
+        return self._policy(arriving.at_ms)
+
+    def _policy(self, at_ms: int) -> LivePolicy:
+        self._pace.took(at_ms)
+        engine = self._services.engines.live
+        return AgreementPolicy(engine, self._languages, at_ms, self._pace, self._turns)
 
     async def _begin(self, take: Take) -> Run | None:
         """The take's live run, new or continued; None if it is done."""
-        model = await self._services.engines.live.load()
-        settings = {"take": take.number, "beam_size": LIVE_OPTIONS.beam_size}
+        model = await self._services.engines.load_live()
+        settings = {"take": take.number}
         async with self._services.database.write() as tx:
             await transcripts.hold(tx, await transcripts.ensure(tx, self._recording_id))
             runs = await transcripts.runs(tx, self._recording_id)
             earlier = [r for r in runs if r.stage is RunStage.LIVE and r.settings.get("take") == take.number]
-            if any(run.finished_at is not None for run in earlier) or _superseded(runs):
+            if any(run.finished_at is not None for run in earlier) or is_superseded(runs):
                 return None
             live = await transcripts.begin_run(
                 tx,
@@ -169,13 +208,13 @@ class Follower:
                 await transcripts.append(tx, live, (), covered_ms)
             return next(r for r in await transcripts.runs(tx, self._recording_id) if r.id == live.id)
 
-    async def _languages(self) -> tuple[str, ...]:
+    async def _find_languages(self) -> tuple[str, ...]:
         async with self._services.database.read() as connection:
             shown_in = await interviews.of_recording(connection, self._recording_id)
         wanted = dict.fromkeys(code for interview in shown_in for code in interview.languages)
         return tuple(wanted) or self._services.settings.languages
 
-    async def _sound(self, take: Take, writer: _Writer) -> Sound | None:
+    async def _sound(self, take: Take, captions: Captions) -> Sound | None:
         """The take's sound as soon as there is any; None if the take is over before."""
 
         async def ended() -> bool:
@@ -185,7 +224,7 @@ class Follower:
             over = await ended()
             _, takes = await self._look()
             current = next(other for other in takes if other.id == take.id)
-            sound = await sound_of(self._services, current, writer.covered_ms, ended)
+            sound = await sound_of(self._services, current, captions.covered_ms, ended)
             if sound is not None or over:
                 return sound
             await asyncio.sleep(0.5)
@@ -194,117 +233,8 @@ class Follower:
         """Whether nothing more will be added to the take; asks the catalogue once a second at most."""
         if not self._over and time.monotonic() - self._looked_at >= 1.0:
             recording, takes = await self._look()
-            later = any(other.number > take.number for other in takes)
-            self._over = later or recording.state is RecordingState.FINISHED
+            later = next((other for other in takes if other.number > take.number), None)
+            self._ends_at_ms = to_ms(later.base_ticks) if later else None
+            self._over = later is not None or recording.state is RecordingState.FINISHED
             self._looked_at = time.monotonic()
         return self._over
-
-
-async def _listen(sound: Sound, skip: int, policy: LivePolicy, writer: _Writer) -> None:
-    """Feed the policy until the sound ends, without its first `skip` samples, which have been heard before."""
-    arriving = _Arriving(sound)
-    try:
-        while (samples := await arriving.next(_STALL_SECONDS)) is not None:
-            dropped = min(skip, len(samples))
-            skip -= dropped
-            if len(samples) == 0:
-                await writer.write(await policy.flush())
-            elif dropped < len(samples):
-                await writer.write(await policy.feed(samples[dropped:]))
-        await writer.write(await policy.finish())
-    finally:
-        await arriving.close()
-
-
-class _Arriving:
-    """Decodes beside the recogniser, so that what comes while it works is taken in one piece."""
-
-    def __init__(self, sound: Sound) -> None:
-        self._waiting: list[Samples] = []
-        self._news = asyncio.Condition()
-        self._ended = False
-        self._task = asyncio.create_task(self._decode(sound), name="live sound")
-
-    async def next(self, seconds: float) -> Samples | None:
-        """What has come since the last call, at most `_AHEAD_SAMPLES` or so; empty if nothing has for so long,
-        None at the end. Raises what the decoding raised.
-        """
-        import numpy as np
-
-        async with self._news:
-            try:
-                ready = self._news.wait_for(lambda: self._waiting or self._ended)
-                await asyncio.wait_for(ready, seconds)
-            except TimeoutError:
-                return np.zeros(0, np.float32)
-            taken, self._waiting = self._waiting, []
-            self._news.notify_all()
-        if not taken:
-            await self._task
-            return None
-        return np.concatenate(taken)
-
-    async def close(self) -> None:
-        """Stop decoding."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _decode(self, sound: Sound) -> None:
-        try:
-            async with (
-                aclosing(sound.data),
-                aclosing(audio.decode_transport_stream(sound.data, live=True)) as decoded,
-            ):
-                async for samples in decoded:
-                    async with self._news:
-                        self._waiting.append(samples)
-                        self._news.notify_all()
-                        await self._news.wait_for(self._has_room)
-        finally:
-            async with self._news:
-                self._ended = True
-                self._news.notify_all()
-
-    def _has_room(self) -> bool:
-        return sum(len(samples) for samples in self._waiting) < _AHEAD_SAMPLES
-
-
-class _Writer:
-    """Writes the steps of a live run, as long as nobody else does."""
-
-    def __init__(self, services: Services, live: Run) -> None:
-        self._services = services
-        self._live = live
-        self.covered_ms = live.covered_ms
-
-    async def write(self, steps: list[Step]) -> None:
-        """Steps with lines, and from time to time those without."""
-        for step in steps:
-            if step.covered_ms <= self.covered_ms and not step.cues:
-                continue
-            if not step.cues and step.covered_ms < self.covered_ms + _NOTE_MS:
-                continue
-            async with self._services.database.write() as tx:
-                await self._require_ours(tx)
-                await transcripts.append(tx, self._live, step.cues, step.covered_ms)
-            self.covered_ms = step.covered_ms
-
-    async def finish(self, end_ms: int) -> None:
-        """The take has ended here: withdraw what was heard beyond, and close the run."""
-        async with self._services.database.write() as tx:
-            await self._require_ours(tx)
-            await transcripts.withdraw(tx, self._live.recording_id, end_ms)
-            await transcripts.finish_run(tx, self._live)
-
-    async def _require_ours(self, tx: AsyncConnection) -> None:
-        """Raise `FencedError` if another process has gone on with the run, or a final pass has replaced it."""
-        await transcripts.hold(tx, self._live.transcript_id)
-        runs = await transcripts.runs(tx, self._live.recording_id)
-        current = next(run for run in runs if run.id == self._live.id)
-        if current.covered_ms != self.covered_ms or current.finished_at is not None or _superseded(runs):
-            raise FencedError("it is transcribed by another process, or has been by now")
-
-
-def _superseded(runs: list[Run]) -> bool:
-    """Whether a final pass is complete: then live lines would only double it."""
-    return any(run.stage is not RunStage.LIVE and run.finished_at is not None for run in runs)

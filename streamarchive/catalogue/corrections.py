@@ -13,16 +13,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import cues, revisions, speakers, tables, transcripts
+from streamarchive.catalogue import cues, revisions, speakers, suggestions, tables, transcripts
 from streamarchive.catalogue.revisions import Revision, RevisionId, RevisionKind
+from streamarchive.catalogue.suggestions import SuggestionId
 from streamarchive.editing import operations
 from streamarchive.editing.overlay import Held
 from streamarchive.editing.transplant import transplant
 from streamarchive.errors import ConflictError, EditError, NotFoundError
-from streamarchive.models import Cue, CueDraft, CueId, RecordingId, RunId, TranscriptId, Word
+from streamarchive.models import Cue, CueDraft, CueId, RecordingId, TranscriptId, Word
 
 _t = tables.cue
 
@@ -49,19 +49,6 @@ class Correction:
     revision_id: RevisionId | None
     cues: tuple[Cue, ...]
     removed: tuple[CueId, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """Where the newest run is sure to have heard something else than a person wrote."""
-
-    cue_id: CueId
-    run_id: RunId
-    start_ms: int
-    end_ms: int
-    text: str
-    heard: str
-    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +185,26 @@ async def restore(
     return await _done(tx, RevisionKind.RESTORE, user_id, [cue], [changed], done.struck, done.lifted)
 
 
+async def follow(
+    tx: AsyncConnection, cue_id: CueId, revision: int, suggestion_id: SuggestionId, user_id: int | None
+) -> Correction:
+    """Write what the machine hears, as if the editor had typed it. Raises `NotFoundError`, `StaleCueError`."""
+    cue = await _expected(tx, cue_id, revision)
+    found = await suggestions.get(tx, suggestion_id, cue_id)
+    text = operations.exchange(cues.draft(cue), found.start_ms, found.text, found.heard)
+    return await _edit_all(tx, [(cue, text)], user_id)
+
+
+async def dismiss(
+    tx: AsyncConnection, cue_id: CueId, revision: int, suggestion_id: SuggestionId, user_id: int | None
+) -> Correction:
+    """The line stays as it is, whatever the machine hears. Raises `NotFoundError`, `StaleCueError`."""
+    cue = await _expected(tx, cue_id, revision)
+    found = await suggestions.get(tx, suggestion_id, cue_id)
+    await suggestions.dismiss(tx, found.id, user_id)
+    return Correction(None, (cue,))
+
+
 # --- reading ----------------------------------------------------------------------------------------------
 
 
@@ -221,16 +228,6 @@ async def standing_for(connection: AsyncConnection, cue_id: CueId) -> Cue | None
     if found.current:
         return cue
     return await cue_at(connection, cue.recording_id, (cue.start_ms + cue.end_ms) // 2)
-
-
-async def suggestions(connection: AsyncConnection, recording_id: RecordingId) -> list[Suggestion]:
-    """What the newest run would have written instead, by time."""
-    table, transcript = tables.suggestion, tables.transcript
-    statement = select(table).join(transcript).where(transcript.c.recording_id == recording_id)
-    return [
-        Suggestion(row.cue_id, row.run_id, row.start_ms, row.end_ms, row.text, row.heard, row.probability)
-        for row in await connection.execute(statement.order_by(table.c.start_ms, table.c.id))
-    ]
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -292,7 +289,8 @@ async def _done(
     await revisions.strike(tx, transcript_id, revision_id, struck)
     there = [cue.id for cue in after]
     gone = [cue.id for cue in before if cue.id not in there]
-    await cues.forget_suggestions(tx, [*there, *gone])
+    if kind is not RevisionKind.SPEAKER:
+        await suggestions.forget(tx, [*there, *gone])
     await cues.announce(tx, recording_id, added=there, removed=gone)
     ordered = tuple(sorted(after, key=lambda cue: (cue.start_ms, cue.id)))
     return Correction(revision_id, ordered, tuple(gone))

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, interviews, outbox, tables
+from streamarchive.catalogue import changes, interviews, outbox, suggestions, tables
 from streamarchive.catalogue.database import now
 from streamarchive.models import Cue, CueDraft, CueId, RecordingId, RunId, TranscriptId, Word
 
@@ -98,7 +98,7 @@ async def remove(tx: AsyncConnection, gone: Sequence[Cue], *, by_person: bool = 
     for first in range(0, len(ids), _AT_ONCE):
         some = ids[first : first + _AT_ONCE]
         await tx.execute(update(_t).where(_t.c.id.in_(some)).values(**values))
-        await forget_suggestions(tx, some)
+        await suggestions.forget(tx, some)
     await _tell_search(tx, ids)
 
 
@@ -148,11 +148,6 @@ async def followers(connection: AsyncConnection, ids: Sequence[CueId]) -> dict[C
     )
     rows = await connection.execute(select(place.c.id, found.label("follower")).where(place.c.id.in_(ids)))
     return {row.id: row.follower for row in rows if row.follower is not None}
-
-
-async def forget_suggestions(tx: AsyncConnection, ids: Collection[CueId]) -> None:
-    """What a machine would have written does not hold for a line that has changed."""
-    await tx.execute(delete(tables.suggestion).where(tables.suggestion.c.cue_id.in_(ids)))
 
 
 async def announce(

@@ -377,17 +377,39 @@ strike = _numbered(
     Column("end_ms", _Big, nullable=False),
 )
 
-# Where the newest run is sure of something else than what a person wrote; an editor may follow it.
+# Where the newest run is sure of something else than what a person wrote; an editor follows or dismisses it.
 suggestion = _numbered(
     "suggestion",
     _ref("transcript", index=True),
-    _ref("cue"),
+    _ref("cue", index=True),
     _ref("transcript_run", name="run_id"),
     Column("start_ms", _Big, nullable=False),
     Column("end_ms", _Big, nullable=False),
     Column("text", _Storable, nullable=False, comment="what the person wrote"),
     Column("heard", _Storable, nullable=False, comment="what the machine hears there"),
     Column("probability", Float, nullable=False),
+    _when("dismissed_at", nullable=True),
+    _ref("user", nullable=True),
+)
+
+# How the live captions of a recording fare, as told by whoever makes them. Of use while it is on air.
+captioning = Table(
+    "captioning",
+    metadata,
+    Column("recording_id", _Big, ForeignKey("recording.id"), primary_key=True, autoincrement=False),
+    Column("lag_ms", _Big, nullable=False, comment="sound that has come and has not been heard yet"),
+    Column("rung", Integer, nullable=False, comment="how much is left out to keep up; 0: nothing"),
+    Column("skipped_ms", _Big, nullable=False, comment="sound left to the final pass, all in all"),
+    Column("problem", _Storable, nullable=True, comment="why there are no live captions"),
+    _when("seen_at"),
+)
+
+# Stretches that live captions have left out; the final pass hears them, and then they go.
+skip = _numbered(
+    "skip",
+    _ref("recording", index=True),
+    Column("start_ms", _Big, nullable=False),
+    Column("end_ms", _Big, nullable=False),
 )
 
 glossary_term = _numbered(

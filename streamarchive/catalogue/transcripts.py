@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import cues, revisions, tables
+from streamarchive.catalogue import captioning, cues, revisions, suggestions, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.catalogue.revisions import RevisionKind
 from streamarchive.editing.overlay import Held, Overlay, beside, overlay
@@ -183,6 +183,7 @@ async def adopt(tx: AsyncConnection, run: Run, laid: Laid | None = None) -> None
     await _improve(tx, run, lines.held, laid.overlay)
     await _replace(tx, run, lines.machine, laid.overlay.machine)
     await finish_run(tx, run)
+    await captioning.forget_skips(tx, run.recording_id)
     await cues.announce(tx, run.recording_id, whole=True)
 
 
@@ -324,23 +325,8 @@ async def _improve(tx: AsyncConnection, run: Run, held: Sequence[Cue], laid: Ove
         changed = await cues.change(tx, cue, line, human=cue.human, read=cue.read)
         await revisions.write(tx, run.transcript_id, RevisionKind.RUN, None, [cue], [changed])
         now_there.append(changed)
-    table = tables.suggestion
-    await tx.execute(delete(table).where(table.c.transcript_id == run.transcript_id))
-    rows = [
-        {
-            "transcript_id": run.transcript_id,
-            "run_id": run.id,
-            "cue_id": now_there[found.number].id,
-            "start_ms": found.start_ms,
-            "end_ms": found.end_ms,
-            "text": found.text,
-            "heard": found.heard,
-            "probability": found.probability,
-        }
-        for found in laid.suggestions
-    ]
-    if rows:
-        await tx.execute(insert(table), rows)
+    found = [(now_there[one.number].id, one) for one in laid.suggestions]
+    await suggestions.replace(tx, run.transcript_id, run.id, found)
 
 
 async def _replace(tx: AsyncConnection, run: Run, old: Sequence[Cue], lines: Sequence[CueDraft]) -> None:

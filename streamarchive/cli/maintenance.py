@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -11,7 +12,8 @@ from streamarchive.catalogue import schema
 from streamarchive.cli import console
 from streamarchive.errors import StreamArchiveError
 from streamarchive.media import commands, sandbox
-from streamarchive.services import Engines, Services, check_model, open_services
+from streamarchive.protocols import ModelInfo
+from streamarchive.services import Engines, Services, open_services
 from streamarchive.settings import Settings, redact
 
 
@@ -32,7 +34,7 @@ class Finding:
 
 async def doctor(settings: Settings, options: argparse.Namespace) -> int:
     """Look at everything an archive needs; exit status 1 if something is missing."""
-    findings = [_ffmpeg(), *_tools(), *await _archive(settings), await _model(settings)]
+    findings = [_ffmpeg(), *_tools(), *await _archive(settings), *await _models(settings)]
     if options.json:
         console.out_json([asdict(finding) for finding in findings])
     else:
@@ -79,13 +81,21 @@ async def _store(services: Services) -> Finding:
     return Finding("media", ok=enough, sentence=f"{services.settings.media_url}, {free:.0%} of the disk is free")
 
 
-async def _model(settings: Settings) -> Finding:
+async def _models(settings: Settings) -> list[Finding]:
+    """The model of the final pass, and the one on air where it is another."""
     engines = Engines(settings)
     try:
-        check_model(settings)
-        info = await engines.final.load()
-    except StreamArchiveError as error:
-        return Finding("model", ok=False, sentence=str(error))
+        found = [await _model("model", lambda: engines.final.load())]
+        if settings.live_model not in ("", settings.model):
+            found.append(await _model("live model", engines.load_live))
+        return found
     finally:
         await engines.close()
-    return Finding("model", ok=True, sentence=f"{info.name} on {info.device}. {info.note}".strip())
+
+
+async def _model(subject: str, load: Callable[[], Awaitable[ModelInfo]]) -> Finding:
+    try:
+        info = await load()
+    except StreamArchiveError as error:
+        return Finding(subject, ok=False, sentence=str(error))
+    return Finding(subject, ok=True, sentence=f"{info.name} on {info.device}. {info.note}".strip())

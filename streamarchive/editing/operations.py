@@ -70,6 +70,24 @@ def edit(line: CueDraft, text: str, struck: Sequence[Word] = ()) -> Edited:
     return _Edit(line, text, struck).done()
 
 
+def exchange(line: CueDraft, at_ms: int, text: str, other: str) -> str:
+    """The line's text with `other` in the place of `text`, of several that which is spoken nearest to `at_ms`.
+
+    Raises `EditError` if it is not in the line any more.
+    """
+    places: list[tuple[int, int]] = []
+    at = 0
+    for unit in units(line):
+        found = line.text.find(text, at, at + len(unit.surface) - 1 + len(text))
+        if found >= 0:
+            places.append((abs(unit.word.start_ms - at_ms), found))
+        at += len(unit.surface)
+    if not places:
+        raise EditError("the line has changed since; correct it by hand")
+    place = min(places)[1]
+    return f"{line.text[:place]}{other}{line.text[place + len(text) :]}"
+
+
 def restore(line: CueDraft, earlier: CueDraft, struck: Sequence[Word] = ()) -> Edited:
     """Make the line what it was earlier, to the word and the millisecond; words that come back are locked."""
     now = {unit.word for unit in units(line)}

@@ -68,6 +68,11 @@ def drafts(result: WindowResult, allowed: Sequence[str]) -> list[CueDraft]:
     ]
 
 
+def ends_sentence(text: str) -> bool:
+    """Whether a sentence ends with this word."""
+    return any(match.end() == len(text) for match in _SENTENCE_ENDS.finditer(text))
+
+
 def _pieces(line: Line) -> Iterator[_Piece]:
     text = line.text.replace("\ufffd", "").strip()
     if not any(character.isalnum() for character in text) or line.end_ms <= line.start_ms:

@@ -19,7 +19,7 @@ from streamarchive.errors import StreamArchiveError
 from streamarchive.transcription import wire
 
 if TYPE_CHECKING:
-    from streamarchive.transcription.openai_engine import OpenAIEngine
+    from streamarchive.transcription.decoding import Engine
     from streamarchive.transcription.voice import VoiceModel
 
 Request = tuple[wire.Message, bytes]
@@ -35,7 +35,7 @@ class EngineChild:
         self._decoding: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._voices: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
-        self._engine: OpenAIEngine | None = None
+        self._engine: Engine | None = None
         self._voice: VoiceModel | None = None
 
     def run(self) -> None:
@@ -79,26 +79,21 @@ class EngineChild:
             self._cancelled.discard(message["id"])
 
     def _load(self, message: wire.Message, _payload: bytes) -> tuple[wire.Message, bytes]:
-        import torch
-
-        from streamarchive.transcription.openai_engine import OpenAIEngine
-
-        torch.set_num_threads(message["threads"])
-        self._engine = OpenAIEngine(message["model"], message["device"])
+        self._engine = _engine(message["engine"])(message["model"], message["device"], message["threads"])
         return {"info": wire.info_to_wire(self._engine.info)}, b""
 
     def _transcribe(self, message: wire.Message, payload: bytes) -> tuple[wire.Message, bytes]:
-        from streamarchive.transcription.openai_engine import DecodingCancelledError
+        from streamarchive.transcription.decoding import DecodingCancelledError, transcribe
 
         number: Any = message["id"]
-        window, options = wire.window_from_wire(message, payload)
+        windows, options = wire.windows_from_wire(message, payload)
         if self._engine is None:
             return {"error": "TranscriptionError", "sentence": "no model has been loaded"}, b""
         try:
-            result = self._engine.transcribe(window, options, lambda: number in self._cancelled)
+            results = transcribe(self._engine, windows, options, lambda: number in self._cancelled)
         except DecodingCancelledError:
             return {"cancelled": True}, b""
-        return {"result": wire.result_to_wire(result)}, b""
+        return {"results": [wire.result_to_wire(result) for result in results]}, b""
 
     def _score(self, message: wire.Message, payload: bytes) -> tuple[wire.Message, bytes]:
         from streamarchive.transcription.voice import VoiceModel
@@ -108,6 +103,17 @@ class EngineChild:
         state, samples = payload[: message["state"]], payload[message["state"] :]
         probabilities, after = self._voice.score(wire.bytes_to_samples(samples), state)
         return {"probabilities": probabilities}, after
+
+
+def _engine(kind: str) -> Callable[[str, str, int], Engine]:
+    """The class of an engine; only the one that is asked for is imported."""
+    if kind == "faster":
+        from streamarchive.transcription.faster_engine import FasterEngine
+
+        return FasterEngine
+    from streamarchive.transcription.openai_engine import OpenAIEngine
+
+    return OpenAIEngine
 
 
 def _sentence(error: Exception) -> str:

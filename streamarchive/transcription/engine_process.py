@@ -1,28 +1,30 @@
 """An engine in a process of its own: native crashes, hangs and memory stay there, and a kill always works.
 
-The process starts with the first call and again after it has died. Windows are decoded one at a time, those
-that are urgent (somebody watches it live) before those that are not.
+The process starts with the first call and again after it has died. Requests are decoded one at a time, those
+that are urgent (somebody watches it live) before those that are not. The windows of a request are decoded
+together, which is faster, but while anything is live they come one by one: a live window waits for one at most.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import itertools
 import logging
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamarchive
 from streamarchive import errors
 from streamarchive.errors import EngineDiedError, TranscriptionError
 from streamarchive.protocols import ModelInfo, TranscribeOptions, Window, WindowResult
 from streamarchive.transcription import wire
+from streamarchive.transcription.turns import Turns
 
 if TYPE_CHECKING:
     from streamarchive.protocols import Samples
@@ -31,22 +33,33 @@ _log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 2.0
 """How long a cancelled window may go on before the process is killed."""
+_LIVE_SECONDS = 30.0
+"""For so long after an urgent request more of them are expected."""
+_URGENT, _PATIENT = (0.0,), (1.0,)
+"""Ranks of those who wait for the engine."""
 _MODULE = "streamarchive.transcription.engine_child"
+
+EngineKind = Literal["openai", "faster"]
+"""The package openai-whisper, or CTranslate2 by way of faster-whisper."""
 
 
 class EngineProcess:
     """A `Transcriber` whose model lives in a child process."""
 
-    def __init__(self, model: str, *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, model: str, *, engine: EngineKind = "openai", device: str = "auto", threads: int | None = None
+    ) -> None:
         """`model` is a Whisper name or a path; nothing starts before the first call."""
+        self._engine = engine
         self._model = model
         self._device = device
         self._threads = threads or min(2, os.cpu_count() or 1)
         self._child: _Child | None = None
         self._info: ModelInfo | None = None
         self._starting = asyncio.Lock()
-        self._turns = _Turns()
+        self._turns = Turns()
         self._abandoned: set[asyncio.Task[None]] = set()
+        self._live_until = 0.0
         self._closed = False
 
     @property
@@ -56,18 +69,24 @@ class EngineProcess:
 
     async def load(self) -> ModelInfo:
         """Start the process and load the model, if that has not been done."""
-        async with self._turns.turn(urgent=True):
+        async with self._turns.turn(_URGENT):
             return (await self._loaded())[1]
 
     async def transcribe(
         self, windows: Sequence[Window], options: TranscribeOptions
     ) -> AsyncIterator[WindowResult]:
         """Results in the order of the windows. Cancelling the task that waits for one ends it within 2 s."""
-        for window in windows:
-            async with self._turns.turn(urgent=options.urgent):
-                child, _ = await self._loaded()
-                reply, _payload = await self._ask_cancellable(child, *wire.window_to_wire(window, options))
-            yield wire.result_from_wire(reply["result"])
+        waiting = list(windows)
+        while waiting:
+            if options.urgent:
+                self._live_until = time.monotonic() + _LIVE_SECONDS
+            async with self._turns.turn(_URGENT if options.urgent else _PATIENT):
+                child, info = await self._loaded()
+                many = 1 if time.monotonic() < self._live_until else info.batch_size
+                batch, waiting = waiting[:many], waiting[many:]
+                reply, _payload = await self._ask_cancellable(child, *wire.windows_to_wire(batch, options))
+            for result in reply["results"]:
+                yield wire.result_from_wire(result)
 
     async def voice(self, samples: Samples, state: bytes = b"") -> tuple[tuple[float, ...], bytes]:
         """How likely each 32 ms is speech; see `streamarchive.transcription.voice.VoiceStream`."""
@@ -97,7 +116,13 @@ class EngineProcess:
     async def _loaded(self) -> tuple[_Child, ModelInfo]:
         child = await self._running()
         if self._info is None:
-            question = {"op": "load", "model": self._model, "device": self._device, "threads": self._threads}
+            question = {
+                "op": "load",
+                "engine": self._engine,
+                "model": self._model,
+                "device": self._device,
+                "threads": self._threads,
+            }
             reply, _payload = await self._ask_cancellable(child, question)
             self._info = wire.info_from_wire(reply["info"])
         return child, self._info
@@ -257,41 +282,3 @@ class _Child:
         how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
         last = f" ({self._last_words[-1][:200]})" if self._last_words else ""
         return EngineDiedError(f"the recogniser's process {how}{last}; it starts again with the next attempt")
-
-
-class _Turns:
-    """One at a time; the urgent first, otherwise in order."""
-
-    def __init__(self) -> None:
-        self._busy = False
-        self._queue: list[tuple[bool, int, asyncio.Future[None]]] = []
-        self._numbers = itertools.count()
-
-    @contextlib.asynccontextmanager
-    async def turn(self, *, urgent: bool) -> AsyncIterator[None]:
-        if self._busy:
-            await self._wait(urgent=urgent)
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._pass_on()
-
-    async def _wait(self, *, urgent: bool) -> None:
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (not urgent, next(self._numbers), mine))
-        try:
-            await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():
-                self._pass_on()  # it was my turn already
-            raise
-
-    def _pass_on(self) -> None:
-        self._busy = False
-        while self._queue:
-            _, _, waiting = heapq.heappop(self._queue)
-            if not waiting.done():
-                self._busy = True
-                waiting.set_result(None)
-                return

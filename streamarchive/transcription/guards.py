@@ -55,7 +55,12 @@ def must_retry(text: str, logprob: float, no_speech: float, seconds: float) -> b
     """Whether to decode once more at a higher temperature."""
     if is_silence(no_speech, logprob):
         return False
-    return logprob < LOGPROB_LIMIT or compression_ratio(text) > COMPRESSION_LIMIT or loops(text, seconds)
+    return logprob < LOGPROB_LIMIT or runs_away(text, seconds)
+
+
+def runs_away(text: str, seconds: float) -> bool:
+    """Whether it repeats itself, which a sure model does too."""
+    return compression_ratio(text) > COMPRESSION_LIMIT or loops(text, seconds)
 
 
 def loops(text: str, seconds: float) -> bool:
@@ -69,7 +74,7 @@ def loops(text: str, seconds: float) -> bool:
 
 def doubt(text: str, words: tuple[Word, ...], logprob: float, seconds: float) -> str | None:
     """Why an editor should look at this line; None where there is no reason."""
-    if compression_ratio(text) > COMPRESSION_LIMIT or loops(text, seconds):
+    if runs_away(text, seconds):
         return REPEATS
     probabilities = [word.probability for word in words if word.probability is not None]
     unsure = logprob < LOGPROB_LIMIT or (bool(probabilities) and median(probabilities) < 0.4)

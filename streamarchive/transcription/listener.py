@@ -47,6 +47,23 @@ class Listener:
         spans = [span] if span is not None else []
         return [*self._planner.feed(spans, self._tracker.frames), *self._planner.finish()]
 
+    @property
+    def open(self) -> Span | None:
+        """What somebody is saying and has not ended, as far as it is known; None while nobody speaks."""
+        since = self._tracker.open_since
+        return None if since is None else Span(since, self._tracker.frames)
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the speaker has fallen silent, though not for long enough to have ended."""
+        return self._tracker.pausing
+
+    def cut_near(self, frame: int, reach: int) -> int:
+        """Let go of the open speech up to about this frame, where it hurts least; the frame it was."""
+        frame = self._tracker.quietest(frame, reach)
+        self._tracker.cut(frame)
+        return frame
+
     async def finish(self) -> list[Span]:
         """The sound ends; the windows that were still open."""
         spans = self._tracker.feed(await self._voice.finish()) + self._tracker.finish()

@@ -19,7 +19,7 @@ from streamarchive.models import CueDraft
 from streamarchive.protocols import TranscribeOptions, Transcriber, Window
 from streamarchive.transcription import audio, cues
 from streamarchive.transcription.listener import Listener
-from streamarchive.transcription.windows import FRAME_SAMPLES, Span
+from streamarchive.transcription.windows import FRAME_MS, FRAME_SAMPLES, Span
 
 if TYPE_CHECKING:
     from streamarchive.protocols import Samples
@@ -87,31 +87,85 @@ async def transcribe_sound(
 ) -> AsyncGenerator[Step]:
     """The steps of a pass over sound that comes in pieces. The last covers all of it."""
     sound = Listener(engine.voice)
+    batch = _Batch(engine, settings, (await engine.load()).batch_size)
     async with aclosing(pieces):
         async for piece in pieces:
             for span in await sound.feed(piece):
-                yield await _heard(sound, span, engine, settings)
+                for step in await batch.add(span, sound.samples(span)):
+                    yield step
             sound.forget()
             if sound.quiet_until is not None:
-                yield Step((), _at(sound.quiet_until, settings))
+                for step in await batch.quiet(sound.quiet_until):
+                    yield step
     for span in await sound.finish():
-        yield await _heard(sound, span, engine, settings)
+        for step in await batch.add(span, sound.samples(span)):
+            yield step
+    for step in await batch.flush():
+        yield step
     yield Step((), settings.offset_ms + audio.samples_to_ms(sound.length))
 
 
-async def _heard(sound: Listener, span: Span, engine: Transcriber, settings: PassSettings) -> Step:
-    """Give one window to the engine, unless an earlier pass has."""
-    start_ms, end_ms = _at(span.start, settings), _at(span.end, settings)
-    if start_ms < settings.covered_ms:
-        return Step((), end_ms)
-    window = Window(sound.samples(span), start_ms, settings.languages)
-    return Step(await heard_in(window, engine, settings.options), end_ms)
+_RELATED_FRAMES = 60_000 // FRAME_MS
+"""Windows further apart are not decoded together: what has been said is not held back over a long silence."""
+
+
+class _Batch:
+    """Windows on their way to the engine, a fixed number at a time.
+
+    Which windows are decoded together follows from the sound alone, so a pass that is resumed asks the engine for
+    the same batches: those that reach behind the mark, whole.
+    """
+
+    def __init__(self, engine: Transcriber, settings: PassSettings, size: int) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._size = size
+        self._spans: list[Span] = []
+        self._windows: list[Window] = []
+
+    async def add(self, span: Span, samples: Samples) -> list[Step]:
+        """Take a window; the steps that come of it."""
+        steps = await self.quiet(span.start)
+        self._spans.append(span)
+        self._windows.append(Window(samples, _at(span.start, self._settings), self._settings.languages))
+        return steps + (await self.flush() if len(self._spans) == self._size else [])
+
+    async def quiet(self, frame: int) -> list[Step]:
+        """No further window begins before this frame."""
+        if not self._spans:
+            return [Step((), _at(frame, self._settings))]
+        if frame - self._spans[-1].end > _RELATED_FRAMES:
+            return await self.flush()
+        return []
+
+    async def flush(self) -> list[Step]:
+        """Decode what is waiting, unless an earlier pass has; a step for each window."""
+        spans, self._spans = self._spans, []
+        windows, self._windows = self._windows, []
+        if not windows:
+            return []
+        mark = self._settings.covered_ms
+        done = [window.start_ms < mark for window in windows]
+        lines: list[tuple[CueDraft, ...]] = [()] * len(windows)
+        if not all(done):
+            lines = await _heard_in_all(windows, self._engine, self._settings.options)
+        return [
+            Step(() if was_done else found, _at(span.end, self._settings))
+            for span, was_done, found in zip(spans, done, lines, strict=True)
+        ]
 
 
 async def heard_in(window: Window, engine: Transcriber, options: TranscribeOptions) -> tuple[CueDraft, ...]:
     """The lines of one window."""
-    results = [result async for result in engine.transcribe([window], options)]
-    return tuple(draft for result in results for draft in cues.drafts(result, window.languages))
+    (lines,) = await _heard_in_all([window], engine, options)
+    return lines
+
+
+async def _heard_in_all(
+    windows: Sequence[Window], engine: Transcriber, options: TranscribeOptions
+) -> list[tuple[CueDraft, ...]]:
+    results = [result async for result in engine.transcribe(windows, options)]
+    return [tuple(cues.drafts(result, window.languages)) for result, window in zip(results, windows, strict=True)]
 
 
 def _at(frame: int, settings: PassSettings) -> int:

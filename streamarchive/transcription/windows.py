@@ -16,6 +16,7 @@ FRAME_MS = 32
 _SPEECH = 0.5
 _SILENCE = 0.35
 """Between the two a frame stays what the one before it was."""
+_DISTANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,32 @@ class SpeechTracker:
         span = self._close(end, self.frames)
         return [span] if span else []
 
-    def cut(self) -> Span | None:
-        """End the open span now, though its speaker has not paused."""
+    def cut(self, frame: int | None = None) -> Span | None:
+        """End the open span though its speaker has not paused: now, or at a frame of it."""
         if self._start is None:
             return None
-        return self._cut_at(self.frames)
+        return self._cut_at(self.frames if frame is None else min(max(frame, self._start), self.frames))
+
+    @property
+    def open_since(self) -> int | None:
+        """Where the open span begins, padding included; None while nobody speaks."""
+        return None if self._start is None else self._padded_start(self._start)
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the speaker of the open span has fallen silent, for less than a pause so far."""
+        return self._quiet_since is not None
+
+    def quietest(self, near: int, reach: int) -> int:
+        """A frame of the open span in which speech is unlikely, at most `reach` frames from `near`.
+
+        Each frame of distance has to be worth a tenth in probability.
+        """
+        assert self._start is not None  # noqa: S101 - for the type checker
+        start, last = self._start, self.frames - 1
+        near = min(max(near, start), last)
+        frames = range(max(near - reach, start), min(near + reach, last) + 1)
+        return min(frames, key=lambda at: self._recent[at - start] + _DISTANCE * abs(at - near))
 
     @property
     def earliest_needed(self) -> int:

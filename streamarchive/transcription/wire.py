@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -42,25 +42,31 @@ def parse(text: bytes) -> Message:
     return message
 
 
-def window_to_wire(window: Window, options: TranscribeOptions) -> tuple[Message, bytes]:
-    """The message and payload that ask for a window."""
-    message: Message = {
-        "start_ms": window.start_ms,
-        "languages": window.languages,
-        "prompt": window.prompt,
-        "options": asdict(options),
-    }
-    return message, samples_to_bytes(window.samples)
+def windows_to_wire(windows: Sequence[Window], options: TranscribeOptions) -> tuple[Message, bytes]:
+    """The message and payload that ask for windows."""
+    described = [
+        {
+            "start_ms": window.start_ms,
+            "languages": window.languages,
+            "prompt": window.prompt,
+            "samples": len(window.samples),
+        }
+        for window in windows
+    ]
+    payload = b"".join(samples_to_bytes(window.samples) for window in windows)
+    return {"windows": described, "options": asdict(options)}, payload
 
 
-def window_from_wire(message: Mapping[str, Any], payload: bytes) -> tuple[Window, TranscribeOptions]:
-    """The reverse of `window_to_wire`."""
+def windows_from_wire(message: Mapping[str, Any], payload: bytes) -> tuple[list[Window], TranscribeOptions]:
+    """The reverse of `windows_to_wire`."""
     options = dict(message["options"])
     options["temperatures"] = tuple(options["temperatures"])
-    window = Window(
-        bytes_to_samples(payload), message["start_ms"], tuple(message["languages"]), message["prompt"]
-    )
-    return window, TranscribeOptions(**options)
+    samples, windows, at = bytes_to_samples(payload), list[Window](), 0
+    for one in message["windows"]:
+        own = samples[at : at + one["samples"]]
+        at += one["samples"]
+        windows.append(Window(own, one["start_ms"], tuple(one["languages"]), one["prompt"]))
+    return windows, TranscribeOptions(**options)
 
 
 def samples_to_bytes(samples: Samples) -> bytes:

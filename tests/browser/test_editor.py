@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import expect
 
-from streamarchive.catalogue import accounts, corrections, passwords, transcripts
-from streamarchive.models import Role, RunStage
+from streamarchive.catalogue import accounts, corrections, passwords, suggestions, transcripts
+from streamarchive.models import CueDraft, Role, RunStage, Word
 from tests.site import TALK, draft
 from tests.waiting import until_async
 from workers.indexer import drain
@@ -208,6 +208,76 @@ async def test_everything_works_as_plain_forms(chromium, site, interview_id):
         await expect(page.locator("#text")).to_have_value("My own words.")
         await page.click("button[value=save]")
         assert "My own words." in await texts(site, interview_id)
+
+
+def spoken(start_ms, *words):
+    """A line of which the machine is sure, word by word."""
+    said = tuple(Word(w, start_ms + 500 * n, start_ms + 500 * n + 400, 0.97) for n, w in enumerate(words))
+    return CueDraft(start_ms, said[-1].end_ms, " ".join(words), "en", said)
+
+
+@pytest.fixture
+async def suggested_id(site, interview_id):
+    """In two lines of this interview the newest run hears something else than Eva wrote."""
+    first = (spoken(0, "Welcome", "to", "Bay", "Jing."), spoken(4000, "The", "car", "seize", "you."))
+    talk = await site.ready({"en": "Two words"}, first, languages=("en",))
+    recording_id = (await site.interview(talk)).recording_id
+    async with site.services.database.write() as tx:
+        for cue in await transcripts.of_recording(tx, recording_id):
+            text = cue.text.replace("Bay Jing", "Beijing").replace("seize", "sees")
+            await corrections.edit(tx, cue.id, cue.revision, text, None)
+        second = (spoken(0, "Welcome", "to", "Nan", "jing."), spoken(4000, "The", "car", "frees", "you."))
+        run = await transcripts.begin_run(
+            tx, recording_id, RunStage.FINAL, engine="test", model="other", model_identity="2"
+        )
+        await transcripts.append(tx, run, second, 30_000)
+        await transcripts.adopt(tx, run)
+    return talk
+
+
+async def test_what_a_later_run_suggests_is_followed_or_dismissed_on_the_page(chromium, site, suggested_id):
+    async with signed_in(chromium, site, suggested_id) as page:
+        await page.evaluate("window.stayed = true")
+        await expect(page.locator("[data-suggested]")).to_contain_text("In 2 lines")
+        await expect(page.locator(".suggestion").first).to_contain_text("hears Nan jing. instead of Beijing.")
+        await page.get_by_role("button", name="Write what it hears").first.click()
+        await becomes(site, suggested_id, "Welcome to Nan jing.")
+        await expect(page.locator("li.line", has_text="Welcome to Nan jing.")).to_be_visible()
+        await expect(page.get_by_role("button", name="Write what it hears")).to_be_focused()
+        await page.get_by_role("button", name="Keep it as it is").click()
+        await expect(page.locator(".suggestion, [data-suggested]")).to_have_count(0)
+        assert "The car sees you." in await texts(site, suggested_id)
+        assert await page.evaluate("window.stayed")
+        await page.reload()
+        await expect(page.locator("li.line", has_text="sees you")).to_be_visible()
+        await expect(page.locator(".suggestion, [data-suggested]")).to_have_count(0)
+
+
+async def test_a_suggestion_about_a_line_that_somebody_has_changed_is_not_followed(chromium, site, suggested_id):
+    async with signed_in(chromium, site, suggested_id) as page:
+        await expect(page.locator(".suggestion")).to_have_count(2)
+        await page.route("**/events*", lambda route: route.abort())
+        recording_id = (await site.interview(suggested_id)).recording_id
+        await page.evaluate("document.querySelector('li.line').dataset.revision = 0")
+        await page.locator(".suggestion [value^=follow]").first.click()
+        await expect(page.locator(".both blockquote")).to_have_text("Welcome to Beijing.")
+        async with site.services.database.read() as connection:
+            assert len(await suggestions.of_recording(connection, recording_id)) == 2
+
+
+async def test_suggestions_are_answered_by_plain_forms_and_stay_in_the_history(chromium, site, suggested_id):
+    async with signed_in(chromium, site, suggested_id, java_script_enabled=False) as page:
+        await page.locator(".suggestion [value^=dismiss]").first.click()
+        await expect(page.locator(".suggestion")).to_have_count(1)
+        await page.locator(".suggestion [value^=follow]").click()
+        await becomes(site, suggested_id, "The car frees you.")
+        await page.locator("li.line", has_text="Welcome").locator(".edit").click()
+        await expect(page.locator(".steps li").first).to_contain_text(
+            "Kept Beijing., though a later transcription hears Nan jing."
+        )
+        await page.goto(f"{site.url}{(await site.interview(suggested_id)).address}")
+        await page.locator("li.line", has_text="frees").locator(".edit").click()
+        await expect(page.locator(".steps li").first).to_contain_text("The car sees you.")
 
 
 async def test_viewers_see_no_trace_of_the_editor(chromium, site, interview_id):

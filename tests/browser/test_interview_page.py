@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import expect
 
+from streamarchive.catalogue import captioning
 from streamarchive.models import AssetKind, Visibility
 from tests.site import BAR_STEP, SEGMENT_MS, TALK, draft
 from tests.waiting import until_async
@@ -318,3 +319,35 @@ async def test_where_live_video_cannot_play_the_page_says_why_and_goes_on(site, 
     await broadcast.say(TALK[0])
     await expect(line(page, "Welcome back")).to_be_visible()
     await context.close()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+async def test_what_is_being_said_is_read_and_gives_way_to_the_line(site, chromium, lang):
+    broadcast = await site.go_live({"en": "Now"})
+    await broadcast.add_segments(2)
+    await broadcast.say(TALK[0])
+    certain, more = {"en": ("The smart", " cock"), "zh": ("智能座𝄞", "舱")}[lang]
+    async with opened(chromium, await interview_url(site, broadcast.interview_id)) as page:
+        await until_async(lambda: _open_pages(site), "the page to listen")
+        async with site.services.database.write() as tx:
+            said = {"text": certain + more, "lang": lang, "certain": len(certain), "start_ms": 4_000}
+            await captioning.say(tx, broadcast.recording_id, said)
+        provisional = page.locator("#provisional")
+        await expect(provisional).to_be_visible()
+        await expect(provisional.locator("[data-certain]")).to_have_text(certain)
+        await expect(provisional.locator("[data-uncertain]")).to_have_text(more.strip())
+        assert await provisional.get_attribute("aria-live") == "off"
+        async with site.services.database.write() as tx:
+            await captioning.say(tx, broadcast.recording_id, {**said, "text": "", "certain": 0})
+        await broadcast.say(TALK[1])
+        await expect(line(page, TALK[1].text)).to_be_visible()
+        await expect(provisional).to_be_hidden()
+        async with site.services.database.write() as tx:
+            await captioning.report(tx, broadcast.recording_id, lag_ms=31_000, rung=3)
+            await captioning.skip(tx, broadcast.recording_id, 8_000, 39_000)
+        await expect(page.locator("#captions-note")).to_contain_text("The captions are 30 s behind.")
+        await expect(page.locator("li.gap")).to_contain_text("Not captioned live: 0:31.")
+
+
+async def _open_pages(site):
+    return site.app[HUB].is_tailing

@@ -232,6 +232,9 @@ async def test_a_commit_is_noticed_on_a_disk_that_flushes_late_or_keeps_no_times
     database = Database(sqlite_catalogue)
     watching = watch(database)
     monkeypatch.setattr(watching, "_look", lambda: (1, 1))
+    monkeypatch.setattr(
+        "streamarchive.catalogue.watch._ASK_SECONDS", 2.0
+    )  # and still longer than is looked after a write
     async with watching as changed:
         while await changed.wait(1.5):
             pass

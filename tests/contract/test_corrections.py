@@ -16,6 +16,7 @@ from streamarchive.catalogue import (
     outbox,
     recordings,
     speakers,
+    suggestions,
     tables,
     transcripts,
 )
@@ -23,6 +24,7 @@ from streamarchive.catalogue.corrections import StaleCueError
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.catalogue.revisions import RevisionKind
+from streamarchive.catalogue.suggestions import Suggestion
 from streamarchive.errors import EditError, NotFoundError
 from streamarchive.models import Cue, CueDraft, RecordingId, Role, RunStage, Word
 
@@ -343,17 +345,73 @@ async def test_restoring_refuses_a_step_whose_lines_have_changed_since(desk: Des
     assert "bus sees you." in await desk.texts()
 
 
+NANJING = (heard(0, "Welcome", "to", "Nan", "jing.", probability=0.97),)
+
+
+async def suggested(desk: Desk) -> list[Suggestion]:
+    async with desk.database.read() as connection:
+        return await suggestions.of_recording(connection, desk.recording_id)
+
+
+async def suggested_against_beijing(desk: Desk) -> tuple[Cue, Suggestion]:
+    """A person wrote Beijing, and a sure machine hears Nanjing."""
+    await desk.edit(await desk.line("Jing"), "Welcome to Beijing.")
+    await desk.hear(NANJING)
+    cue = await desk.line("Welcome")
+    assert cue.text == "Welcome to Beijing."
+    [one] = await suggested(desk)
+    assert (one.cue_id, one.text, one.heard) == (cue.id, "Beijing.", "Nan jing.")
+    return cue, one
+
+
 async def test_where_a_sure_machine_hears_something_else_it_suggests(desk: Desk) -> None:
-    cue = await desk.line("Jing")
-    await desk.edit(cue, "Welcome to Beijing.")
-    await desk.hear((heard(0, "Welcome", "to", "Nan", "jing.", probability=0.97),))
+    cue, _ = await suggested_against_beijing(desk)
+    async with desk.database.write() as tx:
+        [cue] = (await corrections.set_speaker(tx, cue.id, cue.revision, "Ada", desk.editor)).cues
+    assert len(await suggested(desk)) == 1, "who speaks has nothing to do with it"
+    await desk.edit(cue, "Welcome to Nanjing.")
+    assert await suggested(desk) == []
+
+
+async def test_a_suggestion_that_is_followed_is_an_edit_like_any_other(desk: Desk) -> None:
+    cue, one = await suggested_against_beijing(desk)
+    async with desk.database.write() as tx:
+        done = await corrections.follow(tx, cue.id, cue.revision, one.id, desk.editor)
+    assert [line.text for line in done.cues] == ["Welcome to Nan jing."]
+    assert await suggested(desk) == []
+    async with desk.database.read() as connection:
+        step = (await corrections.history(connection, cue.id))[0]
+    assert (step.kind, step.user, step.before[0].line.text) == (RevisionKind.EDIT, "Mei", cue.text)
+    restored = await desk.restore(done.cues[0], step.id)
+    assert [line.text for line in restored.cues] == ["Welcome to Beijing."]
+
+
+async def test_a_suggestion_that_is_dismissed_is_not_made_again(desk: Desk) -> None:
+    cue, one = await suggested_against_beijing(desk)
+    async with desk.database.write() as tx:
+        done = await corrections.dismiss(tx, cue.id, cue.revision, one.id, desk.editor)
+    assert done.cues == (cue,)
+    await desk.hear(NANJING, name="another")
     assert (await desk.line("Welcome")).text == "Welcome to Beijing."
+    assert await suggested(desk) == []
     async with desk.database.read() as connection:
-        [suggestion] = await corrections.suggestions(connection, desk.recording_id)
-    assert (suggestion.cue_id, suggestion.text, suggestion.heard) == (cue.id, "Beijing.", "Nan jing.")
-    await desk.edit(await desk.line("Welcome"), "Welcome to Nanjing.")
-    async with desk.database.read() as connection:
-        assert await corrections.suggestions(connection, desk.recording_id) == []
+        [kept] = await suggestions.of_cue(connection, cue.id)
+    assert (kept.text, kept.heard, kept.user) == ("Beijing.", "Nan jing.", "Mei")
+    assert kept.at is not None
+    await desk.hear((heard(0, "Welcome", "to", "Tianjin.", probability=0.97),), name="a third")
+    assert [other.heard for other in await suggested(desk)] == ["Tianjin."]
+
+
+async def test_nobody_decides_on_a_line_that_they_have_not_seen(desk: Desk) -> None:
+    cue, one = await suggested_against_beijing(desk)
+    for decide in (corrections.follow, corrections.dismiss):
+        with pytest.raises(StaleCueError):
+            async with desk.database.write() as tx:
+                await decide(tx, cue.id, cue.revision + 1, one.id, desk.editor)
+        with pytest.raises(NotFoundError):
+            async with desk.database.write() as tx:
+                await decide(tx, cue.id, cue.revision, suggestions.SuggestionId(one.id + 1), desk.editor)
+    assert await suggested(desk) == [one]
 
 
 async def test_a_refused_correction_leaves_nothing_behind(desk: Desk) -> None:

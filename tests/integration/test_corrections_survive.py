@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import json
 import multiprocessing
 import random
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from sqlalchemy import func, select
 
 from streamarchive.catalogue import corrections, interviews, outbox, recordings, schema, tables, transcripts
 from streamarchive.catalogue.database import Database
-from streamarchive.models import CueDraft, CueId, RunStage, Word
+from streamarchive.models import Cue, CueDraft, CueId, RunStage, Word
+from tests import services
+from tests.archive import Archive
+from tests.people import Client, sign_in
+from tests.waiting import until_async
 
 ROUNDS = 50
 _SAID = ("自动驾驶", "the car", "智能座舱,", "sees", "Beijing.", "LiDAR 雷达")
@@ -101,3 +111,82 @@ async def test_every_acknowledged_revision_is_there_after_fifty_kills(tmp_path: 
     assert waiting.cue_ids == (cue_id,)
     assert told >= len(steps)
     assert struck > 0
+
+
+# --- the same through the site ------------------------------------------------------------------------------
+
+SERVERS = 2
+
+
+@asynccontextmanager
+async def _signed_in(archive: Archive, password: str) -> AsyncIterator[tuple[Process, Client]]:
+    """A server of its own, and an editor's browser."""
+    port = services.free_port()
+    server = await archive.start("serve", "--no-workers", "--port", str(port))
+    try:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            client = Client(session, f"http://127.0.0.1:{port}")
+
+            async def answers() -> bool:
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    return (await client.get("/healthz")).status == 200
+                return False
+
+            await until_async(answers, "the server to answer", seconds=60)
+            yield server, await sign_in(client, "eva", password)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            server.kill()
+        await server.communicate()
+
+
+async def _save_until_killed(archive: Archive, password: str, cue: Cue, kill_after: int) -> dict[int, str]:
+    """What a server had acknowledged, by revision, when it was killed with a save on its way."""
+    acknowledged: dict[int, str] = {}
+    revision = cue.revision
+    async with _signed_in(archive, password) as (server, client):
+        for number in itertools.count():
+            text = f"Said {number} after revision {cue.revision}."
+            headers = {"If-Match": f'"{revision}"', "X-CSRF-Token": client.token}
+            saving = asyncio.create_task(
+                client.ask("PATCH", f"/api/cues/{cue.id}", json={"text": text}, headers=headers)
+            )
+            if number == kill_after:
+                await asyncio.sleep(0)
+                server.kill()
+            try:
+                answer = await saving
+            except aiohttp.ClientError:
+                return acknowledged
+            assert answer.status == 200, answer.text
+            [line] = json.loads(answer.text)["lines"]
+            revision = line["revision"]
+            acknowledged[revision] = line["text"]
+    raise AssertionError("unreachable")
+
+
+async def test_what_the_site_has_acknowledged_is_there_after_its_server_was_killed(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive")
+    made = await archive.do("users", "add", "eva", "--role", "editor", "--generate")
+    password = made.out.split("Password: ")[1].strip()
+    url = f"sqlite:///{archive.folder / 'catalogue.sqlite'}"
+    cue_id = await _begin(url)
+    acknowledged: dict[int, str] = {}
+    for number in range(SERVERS):
+        acknowledged |= await _save_until_killed(archive, password, await _now(url, cue_id), 5 + 3 * number)
+    database = Database(url)
+    async with database.read() as connection:
+        steps = await corrections.history(connection, cue_id)
+    await database.close()
+    kept = {past.revision: past.line.text for step in steps for past in step.after}
+    assert len(acknowledged) >= 5 + 8
+    assert acknowledged.items() <= kept.items()
+    assert len(steps) <= len(acknowledged) + SERVERS, "at most what was on its way is there, too"
+
+
+async def _now(url: str, cue_id: CueId) -> Cue:
+    database = Database(url)
+    async with database.read() as connection:
+        cue = await transcripts.get(connection, cue_id)
+    await database.close()
+    return cue

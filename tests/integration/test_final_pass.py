@@ -86,7 +86,7 @@ async def test_an_imported_file_gets_its_lines_in_both_languages(services, tmp_p
 
 
 async def test_an_interrupted_pass_that_is_continued_equals_an_undisturbed_one(services, tmp_path):
-    speak(tmp_path / "talk.wav", ENGLISH * 3, pause_ms=500)
+    speak(tmp_path / "talk.wav", ENGLISH * 8, pause_ms=500)
     undisturbed = await imported(services, tmp_path / "talk.wav")
     await transcribed(services)
     expected = await cues_of(services, undisturbed)

@@ -4,17 +4,20 @@ import asyncio
 import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 
 from streamarchive import jobs
-from streamarchive.catalogue import transcripts
+from streamarchive.catalogue import captioning, changes, corrections, transcripts
 from streamarchive.models import RunStage
 from streamarchive.services import Engines, open_services
 from streamarchive.settings import Settings
+from streamarchive.transcription.pace import Pace, PaceRules, Rung
 from tests.archive import MODEL
 from tests.recorded import ENGLISH, Broadcast, speak, split_take
+from tests.slowed import SlowedEngine
 from tests.waiting import until_async
 from workers import live_transcriber, transcriber
 from workers.live_transcriber import Follower
@@ -23,6 +26,7 @@ from workers.runner import JobRun
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SENTENCES = ENGLISH[:4]
+LONG = ENGLISH[:6] * 2
 PATIENCE = 120
 """Seconds; a busy machine may need them."""
 
@@ -187,3 +191,119 @@ async def test_the_final_pass_replaces_the_live_lines_and_nothing_comes_after(se
     agree(await cues_of(services, recording_id), take[2])
     async with services.database.read() as connection:
         assert {run.stage for run in await transcripts.runs(connection, recording_id)} == {RunStage.FINAL}
+
+
+async def test_what_is_being_said_is_told_before_it_stands(services, take, media):
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media)
+    spool, files = broadcast.spool_folder(0), sorted(take[1].iterdir())
+
+    async def told():
+        async with services.database.read() as connection:
+            found = await changes.after(connection, 0)
+        return [change.payload["text"] for change in found if change.kind == "said"]
+
+    async def begins_like_the_second():
+        return [text for text in await told() if text.startswith("Let us")]
+
+    async def nothing_more():
+        return await told() == [""]
+
+    # However slow this machine is, and though all media has been there from the beginning.
+    pace = Pace(PaceRules(costs=0, plain_ms=60_000, narrow_ms=60_000))
+    middle = len(files) * 6_000 // (take[2][-1][1] + 600)
+    async with at_work(Follower(services, broadcast.recording_id, pace=pace).run()) as work:
+        for file in files[:middle]:  # up to the middle of the second sentence
+            shutil.copyfile(file, spool / file.name)
+        await until_async(begins_like_the_second, "provisional text")
+        assert [cue.text for cue in await cues_of(services, broadcast.recording_id)] == [SENTENCES[0]]
+        for file in files[middle:]:
+            shutil.copyfile(file, spool / file.name)
+        recording_id = await broadcast.finish()
+        await work
+    await until_async(nothing_more, "the provisional text to go")
+    agree(await cues_of(services, recording_id), take[2])
+
+
+@pytest.fixture(scope="module")
+def long_take(tmp_path_factory):
+    """More than fits into one window."""
+    folder = tmp_path_factory.mktemp("long")
+    times = speak(folder / "talk.wav", LONG)
+    media, spool = split_take(folder, folder / "talk.wav")
+    return media, spool, times
+
+
+async def test_what_a_slow_engine_leaves_out_is_said_and_the_final_pass_hears_it(services, long_take, tmp_path):
+    """Forty seconds wait when it begins: after one window it goes on with the newest sound."""
+    slow = SlowedEngine(services.engines.live, 0.15)
+    slowed = replace(services, engines=SimpleNamespace(live=slow, load_live=slow.load))
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(shutil.copytree(long_take[0], tmp_path / "media"))
+    shutil.copytree(long_take[1], broadcast.spool_folder(0), dirs_exist_ok=True)
+    pace = Pace(PaceRules(plain_ms=500, narrow_ms=1_000, skip_ms=2_000, worth=0.1))
+
+    async def left_out():
+        async with services.database.read() as connection:
+            return await captioning.skips(connection, broadcast.recording_id)
+
+    async with at_work(Follower(slowed, broadcast.recording_id, pace=pace).run()) as work:
+        [skip] = await until_async(left_out, "something to be left out")
+        recording_id = await broadcast.finish()
+        await work
+    assert pace.rung is Rung.SKIPPING
+    assert slow.beams == {1}
+    async with services.database.read() as connection:
+        fares = await captioning.of_recording(connection, recording_id)
+    assert fares.skipped_ms == skip.end_ms - skip.start_ms > 2_000
+    cues = await cues_of(services, recording_id)
+    assert 0 < len(cues) < len(LONG)
+    assert not [cue for cue in cues if cue.start_ms < skip.end_ms and cue.end_ms > skip.start_ms]
+    job = await jobs.claim(services.database, ["transcribe"], "test")
+    await transcriber.transcribe(JobRun(services, job))
+    agree(await cues_of(services, recording_id), long_take[2], LONG)
+    assert await left_out() == []
+
+
+async def test_why_there_are_no_captions_is_written_down(services, take, media, tmp_path):
+    broken = Engines(Settings(model=str(MODEL), live_model=str(tmp_path / "missing.pt"), device="cpu"))
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media)
+
+    async def complaint():
+        async with services.database.read() as connection:
+            fares = await captioning.of_recording(connection, broadcast.recording_id)
+        return fares and fares.problem
+
+    async with at_work(live_transcriber.run(replace(services, engines=broken), asyncio.Event())):
+        problem = await until_async(complaint, "a complaint", seconds=PATIENCE)
+    await broken.close()
+    assert "missing.pt does not exist: set STREAMARCHIVE_LIVE_MODEL to" in problem
+    recording_id = await broadcast.finish()
+    await Follower(services, recording_id).run()
+    assert await complaint() is None
+
+
+async def test_a_correction_on_air_outlives_what_is_heard_after_it_and_the_final_pass(services, take, media):
+    broadcast = await Broadcast.begin(services)
+    await broadcast.commit(media)
+    spool, files = broadcast.spool_folder(0), sorted(take[1].iterdir())
+
+    async def some():
+        return await cues_of(services, broadcast.recording_id)
+
+    async with at_work(Follower(services, broadcast.recording_id).run()) as work:
+        for file in files[: len(files) // 2]:
+            shutil.copyfile(file, spool / file.name)
+        first = (await until_async(some, "a first caption", seconds=PATIENCE))[0]
+        async with services.database.write() as tx:
+            await corrections.edit(tx, first.id, first.revision, "I prefer the wipers.", None)
+        for file in files[len(files) // 2 :]:
+            shutil.copyfile(file, spool / file.name)
+        recording_id = await broadcast.finish()
+        await work
+    expected = ["I prefer the wipers.", *SENTENCES[1:]]
+    assert [cue.text for cue in await cues_of(services, recording_id)] == expected
+    job = await jobs.claim(services.database, ["transcribe"], "test")
+    await transcriber.transcribe(JobRun(services, job))
+    assert [cue.text for cue in await cues_of(services, recording_id)] == expected

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from streamarchive import jobs
-from streamarchive.catalogue import changes
+from streamarchive.catalogue import captioning, changes, interviews
 from streamarchive.models import AssetKind
 from tests.site import TALK, draft
 from tests.waiting import until_async
@@ -66,6 +66,39 @@ async def test_what_is_said_reaches_open_pages(site, broadcast):
         lines = await stream.next("lines")
     assert [line["text"] for line in lines["added"]] == [TALK[0].text]
     assert lines["removed"] == []
+
+
+async def test_what_may_still_change_reaches_open_pages_of_that_part_only(site, broadcast):
+    async def say(text, start_ms):
+        said = {"text": text, "lang": "en", "certain": 3, "start_ms": start_ms}
+        async with site.services.database.write() as tx:
+            await captioning.say(tx, broadcast.recording_id, said)
+        return said
+
+    async with site.services.database.write() as tx:
+        await interviews.cut(tx, broadcast.interview_id, 10_000, None)
+    async with listening(site, broadcast.interview_id) as stream:
+        await say("What the guests say before it begins.", 9_000)
+        shown = await say("Welcome to", 10_000)
+        assert await stream.next("said") == shown
+        over = await say("", 0)
+        assert await stream.next("said") == over
+
+
+async def test_pages_learn_how_late_captions_are_and_what_they_have_left_out(site, broadcast):
+    async with listening(site, broadcast.interview_id) as stream:
+        async with site.services.database.write() as tx:
+            await captioning.report(tx, broadcast.recording_id, lag_ms=32_000, rung=3)
+        assert (await stream.next("state"))["captions"].startswith(
+            "The captions are 30 s behind. What is left out"
+        )
+        async with site.services.database.write() as tx:
+            await captioning.skip(tx, broadcast.recording_id, 1_000, 33_000)
+        skip = await stream.next("skip")
+        assert (skip["start_ms"], skip["end_ms"], skip["skipped"]) == (1_000, 33_000, True)
+        async with site.services.database.write() as tx:
+            await captioning.report(tx, broadcast.recording_id, problem="/srv/model.pt is missing")
+        assert (await stream.next("state"))["captions"].startswith("There are no live captions at the moment.")
 
 
 async def test_a_page_gets_what_happened_while_it_was_loading(site, broadcast):

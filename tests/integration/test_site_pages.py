@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from streamarchive import jobs
-from streamarchive.catalogue import interviews
+from streamarchive.catalogue import captioning, interviews
 from streamarchive.models import RunStage, Visibility
 from tests.site import LENGTH_MS, TALK, draft, open_site
 
@@ -319,3 +319,41 @@ async def test_while_the_index_is_away_titles_answer_and_the_page_says_so(media,
             ready = await json_of(browser, f"{site.url}/readyz")
             assert ready["ok"]
             assert ready["search"] != "ok"
+
+
+async def test_a_page_says_how_late_captions_are_and_where_there_are_none(site, browser):
+    broadcast = await site.go_live({"en": "Now"})
+    await broadcast.add_segments(2)
+    await broadcast.say(draft(0, "Good morning from Beijing."))
+    url = f"{site.url}{(await site.interview(broadcast.interview_id)).address}"
+    async with site.services.database.write() as tx:
+        await captioning.report(tx, broadcast.recording_id, lag_ms=12_345, rung=3)
+        await captioning.skip(tx, broadcast.recording_id, 2_000, 34_000)
+    page = await text_of(browser, url)
+    assert "The captions are 10 s behind. What is left out follows after the broadcast." in page
+    assert "Not captioned live: 32 s. The text follows after the broadcast." in page
+    assert "字幕落后 10 秒" in await text_of(browser, url, headers={"Accept-Language": "zh-CN"})
+    assert "Not captioned" not in await text_of(browser, url.replace("now", "").rstrip("-") + "/captions.vtt")
+    async with site.services.database.write() as tx:
+        await captioning.report(tx, broadcast.recording_id, problem="there is no model /srv/secret.pt")
+    page = await text_of(browser, url)
+    assert "There are no live captions at the moment." in page
+    assert "secret" not in page
+
+
+async def test_monitoring_learns_how_captions_fare_and_nothing_goes_through_a_proxy(site, browser):
+    broadcast = await site.go_live({"en": "Now"})
+    async with site.services.database.write() as tx:
+        await captioning.report(tx, broadcast.recording_id, lag_ms=12_345, rung=2)
+        await captioning.skip(tx, broadcast.recording_id, 2_000, 34_000)
+    metrics = await text_of(browser, f"{site.url}/metrics")
+    label = f'{{recording="{broadcast.recording_id}"}}'
+    for line in (
+        "streamarchive_recordings_on_air 1.0",
+        f"streamarchive_captions_lag_seconds{label} 12.345",
+        f"streamarchive_captions_rung{label} 2.0",
+        f"streamarchive_captions_skipped_seconds{label} 32.0",
+        f"streamarchive_captions_failing{label} 0.0",
+    ):
+        assert line in metrics
+    await text_of(browser, f"{site.url}/metrics", status=404, headers={"X-Forwarded-For": "203.0.113.9"})

@@ -19,7 +19,7 @@ FILLED = {
     "name": "media.mp4",
 }
 LISTS = {"/": "", "/search": "?q=zeppelin", "/api/search": "?q=zeppelin", "/api/interviews": ""}
-ELSEWHERE = {"/sign-in", "/healthz", "/readyz", "/static/{version:[0-9a-f]{12}}/{name:.+}"}
+ELSEWHERE = {"/sign-in", "/healthz", "/readyz", "/metrics", "/static/{version:[0-9a-f]{12}}/{name:.+}"}
 """Routes that show no interview at all."""
 
 OPEN_TO_VIEWERS = [route for route in ROUTES if route.method == "GET" and route.role is Role.VIEWER]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamarchive.editing.operations import edit, insert, merge, retime, split
+from streamarchive.editing.operations import edit, exchange, insert, merge, retime, split
 from streamarchive.editing.overlay import Held, beside, overlay
 from streamarchive.editing.transplant import transplant
 from streamarchive.editing.units import joined, units
@@ -139,6 +139,15 @@ def test_a_suggestion_is_made_only_by_a_sure_machine_with_something_new_to_say()
     assert suggested("in", "Nan", "Jing", "now", probability=0.5) == []
     assert suggested("in", "Bay", "Jing", "now", probability=0.95) == []
     assert suggested("in", "Beijing", "now", probability=0.95) == []
+
+
+def test_what_a_machine_suggests_takes_the_place_of_the_words_spoken_there() -> None:
+    twice = line(0, "the", "car", "and", "the", "car")
+    assert exchange(twice, 1200, "car", "bus") == "the car and the bus"
+    assert exchange(twice, 310, "car", "bus") == "the bus and the car"
+    assert exchange(line(0, "我们", "去", "南京。"), 600, "南京", "北京") == "我们去北京。"
+    with pytest.raises(EditError, match="by hand"):
+        exchange(twice, 0, "cab", "bus")
 
 
 def test_a_correction_lands_on_the_line_that_now_has_its_words() -> None:

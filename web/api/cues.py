@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streamarchive.catalogue import corrections, interviews
 from streamarchive.catalogue.corrections import Correction, StaleCueError
 from streamarchive.catalogue.revisions import RevisionId
+from streamarchive.catalogue.suggestions import SuggestionId
 from streamarchive.errors import NotFoundError, UsageError
 from streamarchive.models import CueId
 
@@ -77,6 +78,17 @@ async def restore(request: web.Request) -> web.StreamResponse:
         request,
         lambda tx, cue, rev, user: corrections.restore(tx, cue, rev, RevisionId(revision_id), user),
     )
+
+
+async def suggestion(request: web.Request) -> web.StreamResponse:
+    """Decide on the suggestion `id`: `follow` it, or not."""
+    body = await _body(request)
+    match body:
+        case {"id": int(number), "follow": bool(follow)}:
+            decide = corrections.follow if follow else corrections.dismiss
+        case _:
+            raise UsageError("a decision names the id of the suggestion, and whether to follow it")
+    return await _corrected(request, lambda tx, cue, rev, user: decide(tx, cue, rev, SuggestionId(number), user))
 
 
 async def insert(request: web.Request) -> web.StreamResponse:

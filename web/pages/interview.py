@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import captions
-from streamarchive.catalogue import speakers
-from streamarchive.models import AssetKind, Interview, Role, Stage, Visibility
+from streamarchive.catalogue import speakers, suggestions
+from streamarchive.catalogue.suggestions import Suggestion
+from streamarchive.models import AssetKind, Cue, CueId, Interview, Role, Stage, Visibility
 
 from .. import state as states
 from ..access import open_interview
@@ -36,10 +38,12 @@ async def show(request: web.Request) -> web.StreamResponse:
             )
         state = await states.load_state(connection, interview)
         cues, gaps = await states.load_lines(connection, interview)
+        skips = await states.load_skips(connection, interview)
         editor = visit.asker.has(Role.EDITOR)
         names = await _speakers(connection, interview, visit.language) if editor else []
+        suggested = await _suggestions(connection, interview, cues) if editor else {}
     at_ms = milliseconds_of(request.query.get("t"))
-    shown = lines(cues, gaps, interview.address, at_ms)
+    shown = lines(cues, gaps, interview.address, at_ms, skips)
     player = states.player(state)
     context = {
         "id": interview.id,
@@ -60,8 +64,10 @@ async def show(request: web.Request) -> web.StreamResponse:
         "problems": states.problems(state, visit),
         "work": states.work(state, visit.language),
         "model_note": states.model_note(state),
+        "captions": states.captions(state, visit),
         "editor": editor,
         "speakers": names,
+        "suggestions": suggested,
         "languages_spoken": " ".join(interview.languages),
     }
     return await request.app[RENDERER].long_page(request, "interview.html", context)
@@ -71,6 +77,19 @@ async def _speakers(connection: AsyncConnection, interview: Interview, language:
     if interview.recording_id is None:
         return []
     return await speakers.names(connection, interview.recording_id, language.code)
+
+
+async def _suggestions(
+    connection: AsyncConnection, interview: Interview, cues: Sequence[Cue]
+) -> dict[CueId, list[Suggestion]]:
+    """What nobody has decided on, by line; only of lines that are shown."""
+    found: dict[CueId, list[Suggestion]] = {}
+    shown = {cue.id for cue in cues}
+    if interview.recording_id is not None:
+        for one in await suggestions.of_recording(connection, interview.recording_id):
+            if one.cue_id in shown:
+                found.setdefault(one.cue_id, []).append(one)
+    return found
 
 
 def _id_of(reference: str) -> str:
@@ -129,7 +148,9 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         state = await states.load_state(connection, interview)
         cues, gaps = await states.load_lines(connection, interview)
+        skips = await states.load_skips(connection, interview)
     values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap) for gap in gaps]
+    values += [states.skip_json(skip) for skip in skips]
     answer = {
         "change_id": state.change_id,
         "state": states.state_json(state, visit),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import corrections, speakers
+from streamarchive.catalogue import corrections, speakers, suggestions
 from streamarchive.catalogue.corrections import Correction, StaleCueError
-from streamarchive.catalogue.revisions import RevisionId
+from streamarchive.catalogue.revisions import Revision, RevisionId
+from streamarchive.catalogue.suggestions import Suggestion, SuggestionId
 from streamarchive.errors import EditError, NotFoundError, UsageError
 from streamarchive.models import Cue, CueId, Interview
 
@@ -63,9 +66,16 @@ async def _apply(
         return await corrections.merge(tx, cue_id, revision, "previous", user_id)
     if wanted == "merge-next":
         return await corrections.merge(tx, cue_id, revision, "next", user_id)
-    if wanted.startswith("restore-"):
-        number = RevisionId(int(wanted.removeprefix("restore-")))
-        return await corrections.restore(tx, cue_id, revision, number, user_id)
+    what, _, number = wanted.partition("-")
+    if number.isdecimal():
+        if what == "restore":
+            return await corrections.restore(tx, cue_id, revision, RevisionId(int(number)), user_id)
+        if what == "follow":
+            return await corrections.follow(tx, cue_id, revision, SuggestionId(int(number)), user_id)
+        if what == "dismiss":
+            return await corrections.dismiss(tx, cue_id, revision, SuggestionId(int(number)), user_id)
+    if wanted != "save":
+        raise UsageError("the form has no such button; open the page again")
     return await _save_all(tx, cue_id, revision, user_id, typed, form)
 
 
@@ -96,6 +106,12 @@ async def _cue_of(connection: AsyncConnection, interview: Interview, cue_id: Cue
     return cue
 
 
+def _when(step: Revision | Suggestion) -> datetime:
+    """When it was done, or decided."""
+    assert step.at is not None  # noqa: S101 - open suggestions are no steps
+    return step.at
+
+
 async def _page(
     request: web.Request,
     *,
@@ -109,6 +125,8 @@ async def _page(
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         cue = await _cue_of(connection, interview, CueId(int(request.match_info["cue"])))
         steps = await corrections.history(connection, cue.id)
+        suggested = await suggestions.of_cue(connection, cue.id)
+        past: list[Revision | Suggestion] = [*steps, *(one for one in suggested if one.at is not None)]
         names = await speakers.names(connection, cue.recording_id, visit.language.code)
     context = {
         "interview": interview,
@@ -118,7 +136,8 @@ async def _page(
         "theirs": theirs,
         "problem": problem,
         "names": names,
-        "steps": steps,
+        "suggestions": [one for one in suggested if one.at is None],
+        "steps": sorted(past, key=_when, reverse=True),
         "back": moment_url(interview.address, cue.start_ms),
     }
     return request.app[RENDERER].page(request, "line.html", context, status=status)

@@ -212,7 +212,7 @@ class Editing {
 
   async nextDoubtful() {
     let line = neighbour(this.line, 1);
-    while (line && !line.classList.contains("doubtful") && !line.querySelector(".unsure")) line = neighbour(line, 1);
+    while (line && !line.classList.contains("doubtful") && !line.querySelector(".unsure, .suggestion")) line = neighbour(line, 1);
     if (line) open(line);
   }
 
@@ -351,7 +351,7 @@ list.addEventListener("click", (event) => {
 });
 list.addEventListener("dblclick", (event) => {
   const line = event.target.closest(".line");
-  if (line && !event.target.closest(".editing")) open(line);
+  if (line && !event.target.closest(".editing, .suggestion")) open(line);
 });
 
 addEventListener("beforeunload", () => current?.save());

@@ -131,6 +131,7 @@ function show(state) {
   });
   const problems = state.problems.map((problem) => Object.assign(document.createElement("p"), { className: "notice warn", textContent: problem }));
   document.getElementById("problems").replaceChildren(...problems);
+  Object.assign(document.getElementById("captions-note"), { textContent: state.captions, hidden: !state.captions });
   document.getElementById("work").replaceChildren(...work);
   const { kind } = state.player;
   if (before === "live" && stage !== "live" && kind === "hls") say(word.ended);
@@ -166,13 +167,17 @@ follow(
     lines: ({ added, removed }) => {
       removed.forEach((key) => transcript.remove(key));
       added.forEach((line) => transcript.put(line));
-      provisional.hidden = true;
       update();
     },
     gap: (gap) => transcript.put(gap),
+    skip: (skip) => transcript.put(skip),
     media: () => shown === "none" && readAnew(),
-    said: ({ text, lang }) => {
-      Object.assign(provisional, { textContent: text, lang: lang ?? "", hidden: !text });
+    said: ({ text, lang, certain }) => {
+      const letters = [...text];
+      const say = (part, from, to) => Object.assign(provisional.querySelector(part), { textContent: letters.slice(from, to).join(""), lang });
+      say("[data-certain]", 0, certain);
+      say("[data-uncertain]", certain);
+      provisional.hidden = !text;
     },
     state: show,
     whole: readAnew,

@@ -23,7 +23,7 @@ export class Transcript {
     list.classList.add("scripted");
     list.addEventListener("click", (event) => {
       const line = event.target.closest(".line");
-      if (event.target.closest(".edit, .editing")) return;
+      if (event.target.closest(".edit, .editing, .suggestion")) return;
       const wanted = line && (event.target.closest(".time") || !String(getSelection()));
       if (!wanted || event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
@@ -113,11 +113,14 @@ export class Transcript {
     time.textContent = clock(line.start_ms);
     const words = element.querySelector("p");
     if (line.gap) {
-      const { interrupted } = document.getElementById("wording").dataset;
+      const { interrupted, skipped } = document.getElementById("wording").dataset;
+      if (line.skipped) words.textContent = skipped.replace("{time}", clock(line.end_ms - line.start_ms));
       if (line.missing_ms >= 1000) words.textContent = interrupted.replace("{time}", clock(line.missing_ms));
       return element;
     }
     time.href = `${this.address}?t=${line.start_ms / 1000}`;
+    // What was suggested for another text does not hold for this one.
+    if (words.textContent !== line.text) for (const old of element.querySelectorAll(".suggestion")) old.remove();
     this.#write(words, line);
     Object.assign(words, { lang: line.lang, title: line.doubt ?? "" });
     element.classList.toggle("doubtful", Boolean(line.doubt));
