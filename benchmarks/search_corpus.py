@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from streamarchive.models import InterviewId
 from streamarchive.protocols import CueDocument, InterviewDocument, Operation
+from streamarchive.text import BORDER_UNITS, beginning
 
 CUES_AN_INTERVIEW = 200
 CUE_MS = 4_000
@@ -84,7 +85,7 @@ class Corpus:
                 speaker=source.choice(speakers),
                 doubtful=source.random() < 0.03,
                 held_at=_held(number),
-                following=texts[n + 1] if n + 1 < count else "",
+                following=beginning(texts[n + 1], BORDER_UNITS) if n + 1 < count else "",
             )
             for n, text in enumerate(texts)
         )

@@ -107,15 +107,13 @@ async def _look(database: Database, ids: Collection[str]) -> _Look:
         operations = await feed.operations(connection, Batch((), tuple(cue_ids), tuple(interview_ids)))
         waiting = await outbox.among(connection, cue_ids, interview_ids)
     versions = {each.id: each.version for each in operations if not isinstance(each, Tombstone)}
+    # Other interviews that show the same recording are looked at with their own documents.
+    wanted = set(ids)
+    here = {name: version for name, version in versions.items() if name in wanted}
+    cues, named = set(waiting.cue_ids), set(waiting.interview_ids)
     left = {interview_id for interview_id, _ in waiting.left}
-    return _Look(
-        versions={name: version for name, version in versions.items() if name in ids},
-        waiting={
-            name
-            for name in ids
-            if _cue_of(name) in waiting.cue_ids or name in waiting.interview_ids or _interview_of(name) in left
-        },
-    )
+    waits = {name for name in ids if _cue_of(name) in cues or name in named or _interview_of(name) in left}
+    return _Look(here, waits)
 
 
 def _difference(name: str, stored: Stored | None, before: _Look, after: _Look) -> Difference | None:

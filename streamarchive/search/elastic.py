@@ -25,9 +25,9 @@ from streamarchive.search.elastic_indexes import Indexes
 from streamarchive.search.elastic_inspection import Inspection
 from streamarchive.search.elastic_queries import Request
 from streamarchive.search.elastic_requests import DOCUMENTS
-from streamarchive.search.elastic_searching import NO_FACETS, NO_MOMENTS, NO_RESULTS, Searching
+from streamarchive.search.elastic_searching import Searching
 from streamarchive.search.elastic_server import MISSING, Access, Server
-from streamarchive.search.matching import SEARCH_SECONDS, wanted
+from streamarchive.search.matching import NO_FACETS, NO_MOMENTS, NO_RESULTS, SEARCH_SECONDS, wanted
 
 _PATIENCE_SECONDS = SEARCH_SECONDS + 0.5
 """A server that stops at the limit has this long to say what it has; one that says nothing is away."""

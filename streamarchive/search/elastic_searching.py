@@ -12,14 +12,11 @@ from streamarchive.protocols import Facets, Moments, Results, Sort, Total
 from streamarchive.search import cursors, elastic_queries, spelling
 from streamarchive.search.elastic_queries import MAX_NEAR, MAX_WINDOW, Narrowed, Request, counted
 from streamarchive.search.elastic_requests import Json
+from streamarchive.search.matching import NO_FACETS, NO_MOMENTS, NO_RESULTS
 
 _BEHIND = 5
 """Interviews that may leave the answer between two pages without the next one missing any."""
 _MOST_SUGGESTIONS = 50
-
-NO_RESULTS = Results(Total(0), Total(0), ())
-NO_MOMENTS = Moments(Total(0), ())
-NO_FACETS = Facets({}, {}, {})
 
 
 class Searching:

@@ -34,6 +34,7 @@ from streamarchive.protocols import (
     Stored,
 )
 from streamarchive.search import generations, spelling
+from streamarchive.search.matching import NO_FACETS, NO_MOMENTS, NO_RESULTS, Wanted, wanted
 from streamarchive.search.ranking import Page, Ranking
 from streamarchive.text import ANALYZER_VERSION
 
@@ -81,7 +82,12 @@ class EmbeddedIndex:
     ) -> Results:
         """See `SearchIndex.search`."""
         page = Page(hidden, sort, cursor, max(limit, 0))
-        return await self._read(lambda connection: _ranking(connection, query, page).interviews(max(moments, 0)))
+        asked = wanted(query)
+        if asked is None:
+            return NO_RESULTS
+        return await self._read(
+            lambda connection: _ranking(connection, query, asked, page).interviews(max(moments, 0))
+        )
 
     async def moments(
         self,
@@ -94,12 +100,18 @@ class EmbeddedIndex:
     ) -> Moments:
         """See `SearchIndex.moments`."""
         page = Page(hidden, sort, cursor, max(limit, 0))
-        return await self._read(lambda connection: _ranking(connection, query, page).moments())
+        asked = wanted(query)
+        if asked is None:
+            return NO_MOMENTS
+        return await self._read(lambda connection: _ranking(connection, query, asked, page).moments())
 
     async def facets(self, query: Query, *, hidden: Collection[InterviewId] = ()) -> Facets:
         """See `SearchIndex.facets`."""
         page = Page(hidden, Sort.RELEVANCE, "", 0)
-        return await self._read(lambda connection: _ranking(connection, query, page).facets())
+        asked = wanted(query)
+        if asked is None:
+            return NO_FACETS
+        return await self._read(lambda connection: _ranking(connection, query, asked, page).facets())
 
     async def similar(self, word: str, limit: int = 5) -> tuple[str, ...]:
         """See `SearchIndex.similar`."""
@@ -362,8 +374,8 @@ def _documents(connection: sqlite3.Connection, after: str) -> list[Stored]:
     return generations.page(connection, generation, after, PAGE)
 
 
-def _ranking(connection: sqlite3.Connection, query: Query, page: Page) -> Ranking:
-    return Ranking(connection, generations.numbers(connection, "current")[0], query, page)
+def _ranking(connection: sqlite3.Connection, query: Query, asked: Wanted, page: Page) -> Ranking:
+    return Ranking(connection, generations.numbers(connection, "current")[0], query, asked, page)
 
 
 def _similar(connection: sqlite3.Connection, word: str, limit: int) -> tuple[str, ...]:

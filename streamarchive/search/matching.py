@@ -18,11 +18,14 @@ from functools import lru_cache
 
 from streamarchive import text
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Clause, CueDocument, InterviewDocument, Query
+from streamarchive.protocols import Clause, CueDocument, Facets, InterviewDocument, Moments, Query, Results, Total
 from streamarchive.text import BORDER_UNITS, Phrase, Token
 
 SEARCH_SECONDS = 2.0
 """After this long an engine answers with what it has."""
+NO_RESULTS = Results(Total(0), Total(0), ())
+NO_MOMENTS = Moments(Total(0), ())
+NO_FACETS = Facets({}, {}, {})
 WINDOW_MS = 30_000
 """Moments are near each other when they are in this window of the recording or in neighbouring ones."""
 
@@ -200,8 +203,9 @@ def _places(found: Sequence[Token], query: Query) -> Iterator[tuple[int, int]]:
     for clause, alternatives in _positive(query.clauses):
         for wording in dict.fromkeys((clause.text, *alternatives)):
             yield from text.places(found, text.tokens(wording))
-        for phrase in _inflected(clause):
+        for phrase in _inflected(clause)[:1]:
             stem = phrase.terms[0].removeprefix(STEM)
-            yield from (
-                (at, at + 1) for at, token in enumerate(found) if stem in (token.text, text.stem(token.text))
-            )
+            for at, token in enumerate(found):
+                # Forms of a word begin alike, and finding a stem takes long.
+                if token.text[0] == stem[0] and stem in (token.text, text.stem(token.text)):
+                    yield at, at + 1

@@ -17,9 +17,9 @@ from streamarchive.search.matching import Wanted
 from streamarchive.search.scanning import EVERYTHING, Range, Scan, by_interview
 
 MAX_MATCHES = 3_000
-MAX_INTERVIEWS = 100
+MAX_INTERVIEWS = 40
 """Of one portion, where some clause has more than `MAX_MATCHES`: its matches are read in these alone."""
-_DENSE = 15
+_DENSE = 60
 """Reading on is cheaper than looking up each interview unless they are fewer than one in so many."""
 
 

@@ -17,13 +17,15 @@ from typing import TypeVar
 from streamarchive.models import InterviewId
 from streamarchive.protocols import Facets, Hit, InterviewHits, Moments, Query, Results, Sort, Total
 from streamarchive.search import cursors, numbering
-from streamarchive.search.matching import SEARCH_SECONDS, marks, wanted
+from streamarchive.search.matching import SEARCH_SECONDS, Wanted, marks
 from streamarchive.search.numbering import PLACE_BITS, PLACE_MASK
 from streamarchive.search.portions import Portion, Portions
 from streamarchive.search.scanning import Scan
 
-MAX_COUNTED = 50_000
+MAX_COUNTED = 25_000
 """Moments that facets count, the newest first."""
+COUNTING_SECONDS = 0.1
+"""After this long facets count no further portion."""
 _STEPS_BETWEEN_CLOCKS = 10_000
 
 Key = tuple[int, ...]
@@ -55,15 +57,17 @@ class _Cut:
 class Ranking:
     """One search in one read transaction, given up after `SEARCH_SECONDS`."""
 
-    def __init__(self, connection: sqlite3.Connection, generation: int, query: Query, page: Page) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, generation: int, query: Query, wanted: Wanted, page: Page
+    ) -> None:
         self._connection = connection
         self._documents = f"documents_{generation}"
         self._query = query
+        self._wanted = wanted
         self._page = page
-        self._wanted = wanted(query)
+        self._scan = Scan(connection, generation, wanted, page.hidden)
         self._ranks: dict[int, int] = {}
-        self._deadline = time.monotonic() + SEARCH_SECONDS
-        self._generation = generation
+        self._began = time.monotonic()
 
     # --- the three answers ------------------------------------------------------------------------------
 
@@ -78,7 +82,7 @@ class Ranking:
         for numbers in best.values():
             numbers.sort(key=lambda n: (-self._ranks[n], n))
         hits = self._hits([n for numbers in best.values() for n in numbers[:moments]])
-        ids = self._scan.ids(shown) if shown else {}
+        ids = self._scan.ids(shown)
         found = tuple(
             InterviewHits(ids[each], len(best[each]), tuple(hits[n] for n in best[each][:moments]))
             for each in shown
@@ -107,20 +111,18 @@ class Ranking:
         """All moments, or the newest of very many, counted."""
         numbers: list[int] = []
         rest: int | None = None
-        portions = self._portions(ascending=False, most=MAX_COUNTED)
+        portions = Portions(self._scan, self._wanted, ascending=False, most=MAX_COUNTED)
 
         def count() -> None:
             nonlocal rest
-            while portions is not None and len(numbers) < MAX_COUNTED:
+            while len(numbers) < MAX_COUNTED and (rest is None or self._elapsed() < COUNTING_SECONDS):
                 portion = portions.read(rest)
-                numbers.extend(n for n in portion.ranks if numbering.is_cue(n))
+                numbers.extend(n for n in portion.ranks if n & PLACE_MASK)
                 rest = portion.rest
                 if rest is None:
                     return
 
         timed_out = not self._in_time(count)
-        if not numbers:
-            return Facets({}, {}, {}, exact=not timed_out, timed_out=timed_out)
         languages = self._scan.languages()
         interviews = Counter(numbering.interview_of(n) for n in numbers)
         ids = self._scan.ids(interviews)
@@ -147,11 +149,11 @@ class Ranking:
         """Portion after portion until the page is full. A cursor names its portion and what was shown last."""
         begin, after, moments, interviews = self._position()
         cut = _Cut([], moments, interviews)
-        portions = self._portions(ascending=ascending)
+        portions = Portions(self._scan, self._wanted, ascending=ascending)
 
         def fill() -> None:
             nonlocal begin, after
-            while portions is not None:
+            while True:
                 portion = portions.read(begin)
                 self._ranks |= portion.ranks
                 keys = [key for key in sorted(keys_of(portion)) if after is None or key > after]
@@ -182,15 +184,12 @@ class Ranking:
             return None, None, 0, 0
         return values[0], values[1] and tuple(values[1]), values[2], values[3]
 
-    def _portions(self, *, ascending: bool, most: int | None = None) -> Portions | None:
-        if self._wanted is None:
-            return None
-        self._scan = Scan(self._connection, self._generation, self._wanted, self._page.hidden)
-        return Portions(self._scan, self._wanted, ascending=ascending, most=most)
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
 
     def _in_time(self, work: Callable[[], None]) -> bool:
         """Whether it was done before the deadline."""
-        self._connection.set_progress_handler(lambda: time.monotonic() > self._deadline, _STEPS_BETWEEN_CLOCKS)
+        self._connection.set_progress_handler(lambda: self._elapsed() > SEARCH_SECONDS, _STEPS_BETWEEN_CLOCKS)
         try:
             work()
         except sqlite3.OperationalError as error:

@@ -64,6 +64,45 @@ def test_a_phrase_asks_for_a_beginning_only_after_a_lone_last_character() -> Non
     assert text.phrase("……") is None
 
 
+@pytest.mark.parametrize(
+    ("words", "alike"),
+    [
+        (("battery", "batteries"), True),
+        (("charge", "charging", "charged"), True),
+        (("car", "care"), False),
+        (("L4", "l4s"), False),
+        (("座舱", "座"), False),
+    ],
+)
+def test_forms_of_an_english_word_have_one_stem(words: tuple[str, ...], *, alike: bool) -> None:
+    assert (len({text.stem(word.lower()) for word in words}) == 1) is alike
+
+
+@pytest.mark.parametrize(
+    ("shown", "others"),
+    [
+        ("軟體", ["软件"]),
+        ("软件", ["软体"]),
+        ("800V", ["800 v"]),
+        ("L4", ["l 4"]),
+        ("battery", []),
+        ("车", []),
+        ("車\ud800軟體", ["车软件"]),
+    ],
+)
+def test_other_wordings(shown: str, others: list[str]) -> None:
+    folded_others = [
+        " ".join(folded(other)).replace(" ", "" if not other.isascii() else " ") for other in text.wordings(shown)
+    ]
+    assert folded_others == others
+
+
+def test_the_beginning_of_a_text_is_shown_text() -> None:
+    assert text.beginning("One, two; three.", 2) == "One, two"
+    assert text.beginning("我们聊 cockpit。", 9) == "我们聊 cockpit。"
+    assert text.beginning("", 3) == ""
+
+
 def test_spans_are_merged_and_in_order() -> None:
     shown = "The ﬁsh, the Fish."
     assert [shown[a:b] for a, b in text.spans(shown, ["fish", "ﬁsh the", "nothing"])] == ["ﬁsh, the", "Fish"]

@@ -25,9 +25,8 @@ async def ready(request: web.Request) -> web.StreamResponse:
     except StreamArchiveError as error:
         return _answer(503, {"ok": False, "database": str(error)})
     health = await services.search.health()
-    well = health.ok and health.analyzer_current
     room = disk.room(await services.store.free_fraction())
-    search = "ok" if well else health.sentence
+    search = "ok" if health.ok and health.analyzer_current else health.sentence
     return _answer(200, {"ok": True, "database": "ok", "search": search, "disk": room})
 
 
