@@ -17,6 +17,7 @@
     │   │   └── NoSoundError       media, but nothing to hear in it
     │   ├── UnreadableCaptionsError  not captions, or malformed
     │   ├── SourceError            a stream's address refuses, or may not be used
+    │   │   └── SourceUnreachableError  it cannot be reached, or does not answer
     │   └── StorageError           the media store failed or is full
     ├── TranscriptionError         the recogniser failed
     │   ├── ModelUnavailableError  the model is missing or cannot be fetched (worth a retry)
@@ -97,6 +98,10 @@ class SourceError(MediaError):
     """A stream's address refuses or may not be used."""
 
     retryable = True
+
+
+class SourceUnreachableError(SourceError):
+    """A stream's address cannot be reached, or nobody answers there."""
 
 
 class StorageError(MediaError):

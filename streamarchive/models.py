@@ -134,8 +134,12 @@ class Stream:
     interview_id: InterviewId
     url: str
     state: StreamState
+    begins_at: datetime
+    """When recording begins: a lead-in before `starts_at`."""
     starts_at: datetime
     ends_at: datetime | None
+    overruns: bool
+    """Whether recording goes on past `ends_at` while the source delivers."""
     stop_requested: bool
     recording_id: RecordingId | None
     owner: str | None
@@ -144,6 +148,21 @@ class Stream:
     last_error: str | None
     exact_host_allowed: bool
     """The person at the command line gave this very address: it may be in a private network."""
+    token_sha256: str | None = field(default=None, repr=False)
+    """Of the token with which an encoder may send; None for a source that is pulled."""
+    offered: bool = False
+    """Its recorder is about to stop, and goes on until another one is ready."""
+    successor: str | None = None
+    """The recorder that is ready: it has the source and waits for the lease."""
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether an encoder sends it to us."""
+        return self.url.startswith("push:") or "mode=listener" in self.url
+
+    def overrun(self, moment: datetime) -> bool:
+        """Whether it goes on past its scheduled end."""
+        return self.overruns and self.ends_at is not None and moment > self.ends_at
 
 
 class RecordingState(StrEnum):
@@ -200,6 +219,28 @@ class MediaSegment:
     partial: bool = False
 
 
+class GapReason(StrEnum):
+    """Why media is missing."""
+
+    STALLED = "stalled"
+    """The source was there and sent nothing any more."""
+    BROKE_OFF = "broke off"
+    """The source ended or broke off."""
+    REFUSED = "refused"
+    """The source answered with an error, or with what is no stream."""
+    NETWORK = "network"
+    """The source could not be reached."""
+    PROCESS_DIED = "process died"
+    """The recorder, or its ffmpeg, was killed or crashed."""
+    FENCED = "fenced"
+    """The recorder did not renew its lease; another one took over."""
+    STOPPED = "stopped"
+    """The recorder was stopped, for instance for an update."""
+    DISK_FULL = "disk full"
+    UNKNOWN = "unknown"
+    """Written down by a version that did not tell these apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Missing media: a point on the media clock with a wall-clock extent and a reason."""
@@ -208,7 +249,9 @@ class Gap:
     at_ms: int
     began_at: datetime
     ended_at: datetime | None
-    reason: str
+    reason: GapReason
+    detail: str
+    """What was noticed, in a sentence for the log; may be empty."""
 
 
 class AssetKind(StrEnum):

@@ -382,6 +382,9 @@ class Transcriber(Protocol):
     async def voice(self, samples: Samples, state: bytes = b"") -> tuple[tuple[float, ...], bytes]:
         """How likely each 512 samples are speech, and what to give as `state` with those that follow."""
 
+    async def rehearse(self, *, beam_size: int, windows: int) -> float:
+        """Seconds that so many full windows of speech take when they are decoded together."""
+
     async def close(self) -> None:
         """End the process."""
 

@@ -91,7 +91,8 @@ def check_model(settings: Settings) -> None:
     """Raise `ModelUnavailableError` if a checkpoint is named by a path and is not there."""
     for name, model in (("MODEL", settings.model), ("LIVE_MODEL", settings.live_model)):
         is_path = model.endswith(".pt") or "/" in model
-        if is_path and not Path(model).is_file():
+        converted = settings.engine == "faster" and (Path(model) / "model.bin").is_file()
+        if is_path and not Path(model).is_file() and not converted:
             raise ModelUnavailableError(
                 f"there is no model {model}; "
                 f"set STREAMARCHIVE_{name} to a checkpoint or to a Whisper name such as turbo"

@@ -51,7 +51,9 @@ class Settings(BaseModel):
         default="", description="File with the certificate of the authority that signed Elasticsearch's."
     )
     media: str = Field(default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version).")
-    engine: Literal["openai", "faster"] = Field(default="openai", description="Which engine runs Whisper.")
+    engine: Literal["openai", "faster"] = Field(
+        default="openai", description="`openai` (openai-whisper) or `faster` (CTranslate2)."
+    )
     model: str = Field(
         default="turbo", description="A Whisper name, fetched on first use, or a path to a checkpoint."
     )
@@ -60,6 +62,10 @@ class Settings(BaseModel):
     languages: tuple[str, ...] = Field(default=("zh", "en"), description="Languages offered for new interviews.")
     allow_networks: tuple[str, ...] = Field(
         default=(), description="Private networks that streams may be pulled from, as CIDR."
+    )
+    rtmp_server: str = Field(
+        default="",
+        description="`rtmp://127.0.0.1:1935/live`: a server beside the archive to which encoders send RTMP.",
     )
     host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
     port: int = Field(

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -126,6 +126,26 @@ def elasticsearch_url(servers: SharedServers) -> str:
 def elasticsearch_9_url(servers: SharedServers) -> str:
     """The same of Elasticsearch 9."""
     return _service(servers, "elasticsearch 9", services.elasticsearch_9)
+
+
+@pytest.fixture(scope="session")
+def rtsp_url(servers: SharedServers) -> str:
+    """A server for RTSP with cameras."""
+    return _service(servers, "gstreamer", services.rtsp_server)
+
+
+@pytest.fixture
+def nginx_rtmp() -> Iterator[Callable[[str], str]]:
+    """A function that starts a server for RTMP, given who is to be asked about publishing; its URL."""
+    with ExitStack() as stack:
+
+        def start(on_publish: str = "") -> str:
+            try:
+                return stack.enter_context(services.nginx_rtmp(on_publish))
+            except services.MissingServiceError as error:
+                absent("nginx-rtmp", str(error))
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -91,11 +91,15 @@ def segment(take: Take, sequence: int, *, start_ticks: int | None = None, pts: i
     )
 
 
-async def commit(database: Database, air: OnAir, *segments: MediaSegment) -> None:
+async def commit(
+    database: Database, air: OnAir, *segments: MediaSegment, first: bool = False, joined: bool = False
+) -> None:
     """Commit these, each in a transaction of its own, as the recorder does."""
     for one in segments:
         async with database.write() as tx:
-            await recordings.commit_segment(tx, air.stream, one, 126_000, has_video=True)
+            await recordings.commit_segment(
+                tx, air.stream, one, 126_000, has_video=True, first=first, joined=joined
+            )
 
 
 def line(start_ms: int, text: str, *, end_ms: int | None = None, lang: str = "en") -> CueDraft:

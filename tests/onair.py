@@ -22,6 +22,7 @@ class OnAir:
         self.mood = "ok"
         self.base = ""
         self.served = 0
+        self.logins: set[str | None] = set()
         self.calm = asyncio.Event()
         self.encoder: subprocess.Popen[bytes] | None = None
 
@@ -30,6 +31,7 @@ class OnAir:
         return f"{self.base}/live.m3u8"
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
+        self.logins.add(request.headers.get("Authorization"))
         if self.mood == "hang":
             await self.calm.wait()
         if self.mood == "refuse":

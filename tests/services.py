@@ -40,6 +40,7 @@ _ELASTICSEARCH_ARTIFACT = "org.elasticsearch.distribution.integ-test-zip:elastic
 _JAVA_VERSIONS = {8: range(17, 26), 9: range(21, 26)}
 """By the first number of Elasticsearch's version."""
 _OPTIONAL = {"elasticsearch 9"}
+RTSP_SOURCE = Path(__file__).with_name("rtsp_source.py")
 SERVANT = "nobody"
 """Who runs the servers when the tests are run by root."""
 
@@ -134,6 +135,23 @@ def _find_java(versions: range) -> Path:
             return home
     package = f"openjdk-{versions[0]}-jre-headless"
     raise MissingServiceError(f"no Java {versions[0]} to {versions[-1]} (Debian: apt install {package})")
+
+
+def _find_nginx_rtmp() -> tuple[Path, Path]:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    module = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+    if program is None or not module.exists():
+        raise MissingServiceError("no nginx with RTMP (Debian: apt install libnginx-mod-rtmp)")
+    return Path(program), module
+
+
+def _find_gstreamer() -> Path:
+    """A Python that can serve RTSP: the system's, whose packages bring GStreamer."""
+    python = Path("/usr/bin/python3")
+    if not python.exists() or subprocess.run([python, RTSP_SOURCE, "--check"], check=False).returncode != 0:
+        packages = "gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good -bad and -ugly"
+        raise MissingServiceError(f"no GStreamer to serve RTSP (Debian: apt install {packages})")
+    return python
 
 
 def _java_version(home: Path) -> int:
@@ -334,6 +352,68 @@ class ElasticsearchNode:
             return error.code == 401
         except OSError:
             return False
+
+
+NGINX_RTMP = """
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr warn;
+load_module {module};
+events {{ worker_connections 64; }}
+rtmp {{
+    access_log off;
+    server {{
+        listen 127.0.0.1:{port};
+        application live {{
+            live on;
+            allow play 127.0.0.1;
+            deny play all;
+            {publishing}
+        }}
+    }}
+}}
+"""
+"""The part that the operator's guide shows, with a port of the test's own."""
+
+
+@contextlib.contextmanager
+def nginx_rtmp(on_publish: str = "") -> Iterator[str]:
+    """URL of the application ``live`` of a server for RTMP; `on_publish` is asked who may publish."""
+    program, module = _find_nginx_rtmp()
+    with _folder("nginx") as folder:
+        port = free_port()
+        publishing = f"on_publish {on_publish};" if on_publish else "allow publish 127.0.0.1;"
+        text = NGINX_RTMP.format(module=module, port=port, publishing=publishing)
+        (folder / "nginx.conf").write_text(text)
+        command: list[str | Path] = [program, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"]
+        url = f"rtmp://127.0.0.1:{port}/live"
+        with _running(command, url, folder, stop=signal.SIGTERM) as server:
+            until(lambda: _listens(server, port), "nginx to start")
+            yield url
+
+
+@contextlib.contextmanager
+def rtsp_server() -> Iterator[str]:
+    """URL of a server for RTSP with cameras; see `tests/rtsp_source.py`."""
+    python = _find_gstreamer()
+    with _folder("rtsp") as folder:
+        port = free_port()
+        script = folder / RTSP_SOURCE.name
+        shutil.copyfile(RTSP_SOURCE, script)
+        script.chmod(0o644)
+        command: list[str | Path] = [python, script, str(port)]
+        url = f"rtsp://127.0.0.1:{port}"
+        with _running(command, url, folder, stop=signal.SIGTERM) as server:
+            until(lambda: _listens(server, port), "the RTSP server to start")
+            yield url
+
+
+def _listens(server: Server, port: int) -> bool:
+    server.check()
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _unpack(archive: Path, folder: Path) -> Path:

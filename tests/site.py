@@ -17,6 +17,7 @@ from streamarchive.clock import to_ticks
 from streamarchive.models import (
     AssetKind,
     CueDraft,
+    GapReason,
     Interview,
     InterviewId,
     MediaSegment,
@@ -100,8 +101,9 @@ class Broadcast:
     picture: int = 0
     """Which file of the test media comes next; set to 0, time stamps begin anew as after a restart."""
     run: transcripts.Run | None = None
+    interrupted: bool = False
 
-    async def add_segments(self, count: int) -> None:
+    async def add_segments(self, count: int, *, joined: bool = False) -> None:
         """The next segments of the test media, as if they had just been recorded."""
         for _ in range(count):
             file = self.site.media.segments[self.picture % len(self.site.media.segments)]
@@ -120,15 +122,19 @@ class Broadcast:
                 arrived_at=datetime.now(UTC),
             )
             async with self.site.services.database.write() as tx:
-                await recordings.commit_segment(tx, self.stream, segment, 0, has_video=True)
+                await recordings.commit_segment(
+                    tx, self.stream, segment, 0, has_video=True, first=self.interrupted, joined=joined
+                )
+            self.interrupted = False
             self.sequence += 1
             self.picture += 1
 
     async def interrupt(self) -> None:
         """Something goes missing here; what is recorded next belongs to another take."""
         async with self.site.services.database.write() as tx:
-            await recordings.open_gap(tx, self.stream, self.recording_id, "the recorder was restarted")
+            await recordings.open_gap(tx, self.stream, self.recording_id, GapReason.STOPPED)
             self.take = await recordings.begin_take(tx, self.stream, self.recording_id)
+        self.interrupted = True
 
     async def say(self, *lines: CueDraft) -> None:
         """The live transcriber has heard this."""

@@ -38,6 +38,14 @@ SYSTEM_PACKAGES = {
     "postgresql": ("/usr/lib/postgresql/*/bin/initdb", "initdb"),
     "openjdk-17-jre-headless": ("/usr/lib/jvm/*/bin/java", "java"),
     "maven": ("mvn",),
+    "nginx-light": ("/usr/sbin/nginx",),
+    "libnginx-mod-rtmp": ("/usr/lib/nginx/modules/ngx_rtmp_module.so",),
+    "gir1.2-gst-rtsp-server-1.0": ("/usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib",),
+    "python3-gi": ("/usr/lib/python3/dist-packages/gi/__init__.py",),
+    "gstreamer1.0-plugins-base": ("/usr/lib/*/gstreamer-1.0/libgstvideotestsrc.so",),
+    "gstreamer1.0-plugins-good": ("/usr/lib/*/gstreamer-1.0/libgstrtp.so",),
+    "gstreamer1.0-plugins-bad": ("/usr/lib/*/gstreamer-1.0/libgstvoaacenc.so",),
+    "gstreamer1.0-plugins-ugly": ("/usr/lib/*/gstreamer-1.0/libgstx264.so",),
 }
 """Debian's packages that the tests use, and where each shows that it is there."""
 

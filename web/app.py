@@ -9,8 +9,9 @@ from streamarchive.services import Services
 from .demo import add_desk
 from .desk.receiving import stop_receiving
 from .events import Hub
-from .keys import HUB, RECEIVING, RENDERER, SERVICES
+from .keys import HUB, LOOKING, RECEIVING, RENDERER, SENDERS, SERVICES
 from .middleware import add_headers, explain_errors, greet, identify, refuse_foreign_forms
+from .pages.desk_streams import looks_at_once
 from .render import Renderer
 from .routes import DEMO_ROUTES, add_routes
 
@@ -22,6 +23,8 @@ def create_app(services: Services) -> web.Application:
     app[RENDERER] = Renderer()
     app[HUB] = Hub(services.database)
     app[RECEIVING] = set()
+    app[SENDERS] = {}
+    app[LOOKING] = looks_at_once()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_close_pages)
     app.on_shutdown.append(stop_receiving)

@@ -7,7 +7,7 @@ were when the change was written: a page that lags skips to the present.
     lines   {"added": [cue…], "removed": [key…]}      cues came, changed or went
     whole   {}                                        the transcript was replaced: read it anew
     state   see `state.state_json`                    stage, player, work, problems
-    gap     {"key", "start_ms", "missing_ms", …}      something is missing, or its end is known
+    gaps    {"gaps": [gap…]}                          all that is missing: a gap came, ended or was filled
     media   {"duration_ms"}                           more can be played
     said    {"text", "lang", "certain", "start_ms"}   what is being said and may still change; "" when it does not
     skip    {"key", "start_ms", "end_ms", …}          captions have left something out to keep up
@@ -29,15 +29,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import accounts, captioning, changes, interviews, recordings, transcripts
+from streamarchive.catalogue import accounts, captioning, changes, interviews, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.watch import watch
 from streamarchive.errors import DatabaseError
-from streamarchive.models import Change, CueId, Interview, InterviewId
+from streamarchive.models import Change, CueId, Gap, Interview, InterviewId
 from streamarchive.search.feed import within
 
 from .keys import Visit
-from .state import State, cue_json, gap_json, load_state, skip_json, state_json
+from .state import State, cue_json, gap_json, load_gaps, load_state, skip_json, state_json
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +50,21 @@ _CHECK_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event. `state` ones are worded for each page's language when they are sent."""
+    """One event. States and gaps are worded for each page's language when they are sent."""
 
     id: int
     event: str
     data: dict[str, Any] = field(default_factory=dict)
     state: State | None = None
+    gaps: Sequence[Gap] | None = None
 
     def text(self, visit: Visit) -> str:
         """Its data, as this visitor reads it."""
-        data = state_json(self.state, visit) if self.state else self.data
+        data = self.data
+        if self.state is not None:
+            data = state_json(self.state, visit)
+        elif self.gaps is not None:
+            data = {"gaps": [gap_json(gap, visit) for gap in self.gaps]}
         return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -241,10 +246,8 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
     if "media" in kinds:
         media = [change.payload for change in batch if change.kind == "media"]
         found.append(Message(last, "media", {"duration_ms": media[-1]["duration_ms"]}))
-    if interview.recording_id is not None and kinds & {"gap", "media"}:
-        gaps = await recordings.gaps(connection, interview.recording_id)
-        if gaps and ("gap" in kinds or _just_closed(gaps[-1].at_ms, batch)):
-            found.append(Message(last, "gap", gap_json(gaps[-1])))
+    if "gap" in kinds:
+        found.append(Message(last, "gaps", gaps=await load_gaps(connection, interview)))
     if kinds & {"interview", "asset", "job", "captioning"}:
         found.append(Message(last, "state", state=await load_state(connection, interview)))
     return found
@@ -255,11 +258,6 @@ def _is_shown(interview: Interview, said: Mapping[str, Any]) -> bool:
     begun = said["start_ms"] >= (interview.in_ms or 0)
     over = interview.out_ms is not None and said["start_ms"] >= interview.out_ms
     return not said["text"] or (begun and not over)
-
-
-def _just_closed(at_ms: int, batch: Sequence[Change]) -> bool:
-    """Whether the first segment after the gap is in the batch: now its length is known."""
-    return any(change.kind == "media" and 0 < change.payload["duration_ms"] - at_ms < 30_000 for change in batch)
 
 
 async def _lines(

@@ -31,4 +31,8 @@ RENDERER: web.AppKey[Renderer] = web.AppKey("renderer")
 HUB: web.AppKey[Hub] = web.AppKey("hub")
 RECEIVING: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("receiving")
 """Requests whose file is still arriving."""
+SENDERS: web.AppKey[dict[int, asyncio.Task[Any]]] = web.AppKey("senders")
+"""The request through which each stream comes that an encoder sends."""
+LOOKING: web.AppKey[asyncio.Semaphore] = web.AppKey("looking")
+"""Who may decode a stream to show its signal."""
 VISIT = web.RequestKey("visit", Visit)

@@ -9,7 +9,7 @@ from streamarchive.catalogue import recordings
 from streamarchive.clock import to_ms
 from streamarchive.errors import NotFoundError
 from streamarchive.media import playlists
-from streamarchive.models import AssetKind, Interview, MediaSegment, RecordingId, RecordingState
+from streamarchive.models import AssetKind, Interview, MediaSegment, RecordingId, RecordingState, Stage
 
 from .access import open_interview
 from .keys import SERVICES, VISIT
@@ -31,7 +31,9 @@ async def playlist(request: web.Request) -> web.StreamResponse:
         ]
     if not segments:
         raise NotFoundError("nothing has been recorded yet; this address works as soon as there is a segment")
-    write = playlists.live if recording.state is RecordingState.OPEN else playlists.complete
+    # A recording may go on for the next interview.
+    grows = recording.state is RecordingState.OPEN and interview.stage is Stage.LIVE
+    write = playlists.live if grows else playlists.complete
     # Relative addresses; the media clock's milliseconds stand in each, so that a page can tell where it plays.
     text = write(segments, lambda segment: f"segments/{segment.sequence}-{to_ms(segment.start_ticks)}.ts")
     return web.Response(

@@ -101,24 +101,31 @@ async def load_lines(connection: AsyncConnection, interview: Interview) -> tuple
     """Its cues and gaps, between its in and out point."""
     if interview.recording_id is None:
         return [], []
-    begin = interview.in_ms or 0
-    end = interview.out_ms if interview.out_ms is not None else 1 << 62
+    begin, end = _cut(interview)
     cues = await transcripts.of_recording(connection, interview.recording_id)
-    gaps = await recordings.gaps(connection, interview.recording_id)
-    return (
-        [cue for cue in cues if cue.end_ms > begin and cue.start_ms < end],
-        [gap for gap in gaps if begin < gap.at_ms < end],
-    )
+    shown = [cue for cue in cues if cue.end_ms > begin and cue.start_ms < end]
+    return shown, await load_gaps(connection, interview)
+
+
+async def load_gaps(connection: AsyncConnection, interview: Interview) -> list[Gap]:
+    """What is missing between its in and out point."""
+    if interview.recording_id is None:
+        return []
+    begin, end = _cut(interview)
+    return [gap for gap in await recordings.gaps(connection, interview.recording_id) if begin < gap.at_ms < end]
 
 
 async def load_skips(connection: AsyncConnection, interview: Interview) -> list[Skip]:
     """What its live captions have left out, between its in and out point."""
     if interview.recording_id is None:
         return []
-    begin = interview.in_ms or 0
-    end = interview.out_ms if interview.out_ms is not None else 1 << 62
+    begin, end = _cut(interview)
     found = await captioning.skips(connection, interview.recording_id)
     return [skip for skip in found if skip.end_ms > begin and skip.start_ms < end]
+
+
+def _cut(interview: Interview) -> tuple[int, int]:
+    return interview.in_ms or 0, interview.out_ms if interview.out_ms is not None else 1 << 62
 
 
 def player(state: State) -> Player:
@@ -287,7 +294,7 @@ def skip_json(skip: Skip) -> dict[str, Any]:
     return {"key": line.key, "start_ms": line.start_ms, "end_ms": line.end_ms, "gap": True, "skipped": True}
 
 
-def gap_json(gap: Gap) -> dict[str, Any]:
-    """A gap for the page's scripts."""
-    line: Line = gap_line(gap, "")
-    return {"key": line.key, "start_ms": line.start_ms, "missing_ms": line.end_ms - line.start_ms, "gap": True}
+def gap_json(gap: Gap, visit: Visit) -> dict[str, Any]:
+    """A gap for the page's scripts, worded for its reader."""
+    line: Line = gap_line(gap, "", visit.language.gettext)
+    return {"key": line.key, "start_ms": line.start_ms, "text": line.text, "gap": True}

@@ -10,7 +10,7 @@ from streamarchive.catalogue.captioning import Skip
 from streamarchive.models import AssetKind, Cue, Gap, Interview, Stage
 from streamarchive.search import finding
 
-from .wording import seconds_of
+from .wording import Gettext, gap_words, seconds_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,8 @@ def lines(
     address: str,
     at_ms: int | None = None,
     skips: Iterable[Skip] = (),
+    *,
+    gettext: Gettext = str,
 ) -> list[Line]:
     """Cues, gaps and skips in order; the cue that holds `at_ms`, or the last before it, is `here`."""
     ordered = sorted(cues, key=lambda cue: (cue.start_ms, cue.end_ms, cue.id))
@@ -186,7 +188,7 @@ def lines(
     for cue in ordered:
         found.append(_cue_line(cue, address, names_speaker=cue.speaker != speaker, here=cue.id == here))
         speaker = cue.speaker
-    found.extend(gap_line(gap, address) for gap in gaps)
+    found.extend(gap_line(gap, address, gettext) for gap in gaps)
     found.extend(skip_line(skip, address) for skip in skips)
     # A gap is a point: what was said before it ends there, what comes after it begins there.
     return sorted(found, key=lambda line: (line.start_ms, not line.gap))
@@ -232,15 +234,15 @@ def unsure(cue: Cue) -> list[tuple[int, int]]:
     return found
 
 
-def gap_line(gap: Gap, address: str) -> Line:
+def gap_line(gap: Gap, address: str, gettext: Gettext) -> Line:
     """Where something is missing; its length is wall-clock time."""
     missing = round((gap.ended_at - gap.began_at).total_seconds() * 1000) if gap.ended_at else 0
     return Line(
         key=f"gap{gap.at_ms}",
         start_ms=gap.at_ms,
         end_ms=gap.at_ms + missing,
-        text=gap.reason,
-        lang="en",
+        text=gap_words(gap, gettext),
+        lang="",
         url=moment_url(address, gap.at_ms),
         gap=True,
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+
+from streamarchive.models import Gap, GapReason
 
 Gettext = Callable[[str], str]
 
@@ -23,6 +26,49 @@ def duration(ms: int, gettext: Gettext) -> str:
     if minutes < 60:
         return gettext("%(minutes)s min") % {"minutes": minutes}
     return gettext("%(hours)s h %(minutes)s min") % {"hours": minutes // 60, "minutes": minutes % 60}
+
+
+def gap_words(gap: Gap, gettext: Gettext) -> str:
+    """What is missing, from when to when, and why."""
+    _ = gettext
+    began = _wall_clock(gap.began_at)
+    if gap.ended_at is None:
+        length = _("The recording is interrupted here, since %(began)s UTC") % {"began": began}
+    else:
+        missing = round((gap.ended_at - gap.began_at).total_seconds() * 1000)
+        length = _("The recording was interrupted for %(time)s (%(began)s to %(ended)s UTC)") % {
+            "time": duration(missing, gettext) if missing >= 1000 else _("less than a second"),
+            "began": began,
+            "ended": _wall_clock(gap.ended_at),
+        }
+    return _("%(interruption)s: %(reason)s.") % {"interruption": length, "reason": _why(gap.reason, gettext)}
+
+
+def _why(reason: GapReason, gettext: Gettext) -> str:
+    _ = gettext
+    match reason:
+        case GapReason.STALLED:
+            return _("the source sent nothing")
+        case GapReason.BROKE_OFF:
+            return _("the source broke off")
+        case GapReason.REFUSED:
+            return _("the source refused")
+        case GapReason.NETWORK:
+            return _("the source could not be reached")
+        case GapReason.PROCESS_DIED:
+            return _("the recorder crashed")
+        case GapReason.FENCED:
+            return _("the recorder did not answer, and another one took over")
+        case GapReason.STOPPED:
+            return _("the recorder was stopped")
+        case GapReason.DISK_FULL:
+            return _("the disk was full")
+        case GapReason.UNKNOWN:
+            return _("the reason is not known")
+
+
+def _wall_clock(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%H:%M:%S")
 
 
 def seconds_of(ms: int) -> str:

@@ -2,7 +2,8 @@
 
 A file is committed once it is checked, in the store and durable; the row is written only while the stream is
 still ours. Until then it stays where the recorder put it, so that a crash at any point loses nothing: the next
-recorder finds it and commits it, or finds it committed.
+recorder finds it and commits it, or finds it committed. The file that a process was writing when it died is
+held back for a while: what comes next may hold it whole (see `streamarchive.media.overlap`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
-import re
 import shutil
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,60 +24,25 @@ from streamarchive.clock import Span, TakeClock
 from streamarchive.errors import UnreadableMediaError
 from streamarchive.media.overlap import Overlap
 from streamarchive.media.segments import SegmentTimes, read_times, whole_packets
-from streamarchive.models import MediaSegment, RecordingId, Stream, Take
+from streamarchive.models import GapReason, MediaSegment, Stream, Take
 from streamarchive.protocols import StoredObject
 from streamarchive.services import Services
 
+from .folders import Folders, files_in, rewrite
+
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"s(\d{8})\.ts")
 _TAIL = 8
 """How many segments back a server is expected to repeat itself after a reconnect."""
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
-    """Where a stream's recorder works on this host."""
+class _Held:
+    """The last file of a take whose process has died."""
 
-    data: Path
-    stream: Stream
-
-    def take(self, number: int) -> Path:
-        """The media files of a take on their way to the store."""
-        return self.takes / str(number)
-
-    def spool(self, number: int) -> Path:
-        """The sound of a take in short files, for a live transcriber."""
-        return self.data / "spool" / f"stream-{self.stream.id}" / str(number)
-
-    def public_spool(self, recording_id: RecordingId) -> Path:
-        """Where a live transcriber looks for the spools of a recording's takes."""
-        return self.data / "spool" / str(recording_id)
-
-    @property
-    def takes(self) -> Path:
-        """The folders of all takes."""
-        return self.data / "recorder" / str(self.stream.id)
-
-    def prepare(self, number: int) -> tuple[Path, Path]:
-        """Empty folders for a new take. Blocks."""
-        work, spool = self.take(number), self.spool(number)
-        for folder in (work, spool):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        return work, spool
-
-    def publish_spool(self, recording_id: RecordingId) -> None:
-        """Let live transcribers find the spools. Blocks."""
-        link = self.public_spool(recording_id)
-        if not link.is_symlink():
-            link.symlink_to(f"stream-{self.stream.id}", target_is_directory=True)
-
-    def prune_spool(self, number: int, *, keep: int) -> None:
-        """Forget the sound that no live transcriber will go back to. Blocks."""
-        names = sorted(entry.name for entry in os.scandir(self.spool(number)))
-        for name in names[:-keep]:
-            (self.spool(number) / name).unlink(missing_ok=True)
+    file: Path
+    folder: int
+    since: float
 
 
 class Ledger:
@@ -87,8 +52,8 @@ class Ledger:
         self.stream = stream
         self.folders = folders
         self.recording_id = stream.recording_id
-        self.longest_ticks = 0
-        """The longest segment so far: how rare key frames are."""
+        self.last_arrival: datetime | None = None
+        """When the newest media came."""
         self._services = services
         self._take: Take | None = None
         self._clock = TakeClock()
@@ -96,6 +61,7 @@ class Ledger:
         self._sequence = 0
         self._last_sha256 = ""
         self._folder: int | None = None
+        self._held: _Held | None = None
         self._overlap: Overlap | None = None
         self._overlap_of: int | None = None
         self._rescuable: set[int] = set()
@@ -112,28 +78,35 @@ class Ledger:
         if segments and takes:
             last, take = segments[-1], takes[-1]
             ledger._take, ledger._sequence = take, last.sequence + 1
-            ledger._last_sha256 = last.sha256
+            ledger._last_sha256, ledger.last_arrival = last.sha256, last.arrived_at
             # Takes of one epoch behind each other may come from one folder, if the source's clock was set back.
             ledger._rescuable = {other.number for other in takes if other.epoch == take.epoch}
             ledger._clock = TakeClock(take.base_ticks, take.origin_pts, last.pts_ticks)
             ledger._end_ticks = last.start_ticks + last.duration_ticks
-            ledger.longest_ticks = max(segment.duration_ticks for segment in segments)
+        await asyncio.to_thread(folders.publish_spool, stream.recording_id)
         return ledger
 
-    @property
-    def folder(self) -> int | None:
-        """The folder whose files were committed last; None before the first."""
-        return self._folder
+    def has_got(self, folder: int) -> bool:
+        """Whether anything of the take in this folder is committed, or will be."""
+        return folder == self._folder or (self._held is not None and self._held.folder == folder)
+
+    def seconds_missing(self) -> float | None:
+        """How long ago the newest media came; None if there is none."""
+        came = self.last_arrival
+        if self._held is not None:
+            came = datetime.fromtimestamp(self._held.file.stat().st_mtime, UTC)
+        return None if came is None else max(0.0, (datetime.now(UTC) - came).total_seconds())
 
     @property
     def next_folder(self) -> int:
         """Where the next ffmpeg works: the number of the take that it begins, should it deliver anything."""
-        return 0 if self._take is None else self._take.number + 1
+        taken = -1 if self._take is None else self._take.number
+        return max(taken, -1 if self._held is None else self._held.folder) + 1
 
     @property
     def has_media(self) -> bool:
-        """Whether anything is committed."""
-        return self._take is not None
+        """Whether anything is committed, or will be."""
+        return self._take is not None or self._held is not None
 
     async def commit(self, file: Path, folder: int, *, partial: bool = False) -> None:
         """Bring a file into store and catalogue; it is gone from its folder, which has this number, afterwards.
@@ -142,13 +115,18 @@ class Ledger:
         server has sent before, is dropped. Raises `FencedError`, `StorageError`, `DatabaseError`; then the
         file is still there.
         """
-        if folder != self._folder and self._take is not None and self._overlap_of != folder:
-            self._overlap, self._overlap_of = await self._find_tail(), folder
+        if folder != self._folder and self.has_media and self._overlap_of != folder:
+            self._overlap, self._overlap_of = await self._find_overlap(), folder
         found = await asyncio.to_thread(_examine, file, self._overlap)
+        if self._overlap is not None and self._overlap.over:
+            await self._settle(self._overlap.held)
         if found is None:
             logger.info("stream %s: %s holds nothing new", self.stream.id, file.name)
         elif found.sha256 != self._last_sha256:  # else the process died between the commit and the removal
+            if found.cut:
+                await asyncio.to_thread(rewrite, file, found.data, found.modified_ns)
             await self._commit(file, folder, found, partial=partial)
+            self._overlap = None
         await asyncio.to_thread(file.unlink)
 
     async def _commit(self, file: Path, folder: int, found: _Examined, *, partial: bool) -> None:
@@ -159,10 +137,14 @@ class Ledger:
             first, (clock, span) = True, self._place(found, first=True)
         stored = await self._store(file, folder)
         has_video = found.times.tracks.video is not None
+        joined = first and self._overlap is not None and self._overlap.joined
         async with self._services.database.write() as tx:
             recording_id = await recordings.begin(tx, self.stream, has_video=has_video)
-            take = await recordings.begin_take(tx, self.stream, recording_id) if first else self._take
-            assert take is not None  # noqa: S101 - there is one unless this is the first of its take
+            take = (
+                await recordings.begin_take(tx, self.stream, recording_id, folder)
+                if first or self._take is None
+                else self._take
+            )
             segment = MediaSegment(
                 recording_id=recording_id,
                 take_id=take.id,
@@ -174,14 +156,17 @@ class Ledger:
                 duration_ticks=span.duration,
                 pts_ticks=clock.latest,
                 arrived_at=found.arrived_at,
-                partial=partial or found.cut,
+                partial=partial or found.torn,
             )
-            await recordings.commit_segment(tx, self.stream, segment, clock.origin or 0, has_video=has_video)
+            origin = clock.origin or 0
+            await recordings.commit_segment(
+                tx, self.stream, segment, origin, has_video=has_video, first=first, joined=joined
+            )
             if first:
                 await streams.set_error(tx, self.stream, None)
         self._take, self._folder, self._clock, self._end_ticks = take, folder, clock, span.end
         self._sequence, self._last_sha256 = self._sequence + 1, stored.sha256
-        self.longest_ticks = max(self.longest_ticks, span.duration)
+        self.last_arrival = found.arrived_at
         if self.recording_id is None:
             self.recording_id = recording_id
             await asyncio.to_thread(self.folders.publish_spool, recording_id)
@@ -190,14 +175,15 @@ class Ledger:
         start, duration = found.times.span(first_of_take=first)
         return (TakeClock(self._end_ticks) if first else self._clock).place(start, duration)
 
-    async def _find_tail(self) -> Overlap:
-        """What the server may send again: the end of what is committed."""
-        assert self.recording_id is not None  # noqa: S101 - there is a take
-        async with self._services.database.read() as connection:
-            segments = await recordings.segments(connection, self.recording_id, self._sequence - 1 - _TAIL)
-        store = self._services.store
+    async def _find_overlap(self) -> Overlap:
+        """What the server may send again: the end of what is committed, and what is held back."""
+        segments, store = [], self._services.store
+        if self.recording_id is not None:
+            async with self._services.database.read() as connection:
+                segments = await recordings.segments(connection, self.recording_id, self._sequence - 1 - _TAIL)
         tail = [b"".join([chunk async for chunk in store.read(segment.key)]) for segment in segments]
-        return await asyncio.to_thread(Overlap, tail)
+        held = b"" if self._held is None else await asyncio.to_thread(_whole, self._held.file)
+        return await asyncio.to_thread(Overlap, tail, held)
 
     async def _store(self, file: Path, folder: int) -> StoredObject:
         """Into the store by a second name, so that the first stays until the row is written."""
@@ -214,15 +200,48 @@ class Ledger:
         prefix = f"streams/{self.stream.id}/{folder}/{self._sequence:08d}-"
         return await self._services.store.adopt(link, prefix, ".ts")
 
-    async def note(self, error: str) -> None:
+    # --- what is held back --------------------------------------------------------------------------------
+
+    async def _hold(self, file: Path, folder: int) -> None:
+        """Wait with a torn file until it is known whether it comes again."""
+        data = await asyncio.to_thread(_whole, file)
+        if not data or hashlib.sha256(data).hexdigest() == self._last_sha256:
+            await asyncio.to_thread(file.unlink)
+            await asyncio.to_thread(shutil.rmtree, file.parent, ignore_errors=True)
+            return
+        self._held = _Held(file, folder, time.monotonic())
+
+    async def settle(self, *, older_than: float = 0.0) -> None:
+        """Commit what is held back as it is, if it has been for so many seconds; see `commit` for errors."""
+        if self._held is not None and time.monotonic() - self._held.since >= older_than:
+            await self._settle(await asyncio.to_thread(_whole, self._held.file))
+
+    async def _settle(self, data: bytes) -> None:
+        """Commit `data` as what remains of the file that is held back."""
+        held = self._held
+        if held is None:
+            return
+        overlap, self._overlap = self._overlap, None
+        if data:
+            await asyncio.to_thread(_keep_only, held.file, data)
+            found = await asyncio.to_thread(_examine, held.file, None)
+            if found is not None:
+                await self._commit(held.file, held.folder, found, partial=True)
+        await asyncio.to_thread(shutil.rmtree, held.file.parent, ignore_errors=True)
+        self._held, self._overlap = None, overlap
+
+    # --- the course of a recording ------------------------------------------------------------------------
+
+    async def note(self, reason: GapReason, sentence: str) -> None:
         """Why nothing comes at the moment: on the stream and, once there is media, as a gap."""
         async with self._services.database.write() as tx:
-            await streams.set_error(tx, self.stream, error)
+            await streams.set_error(tx, self.stream, sentence)
             if self.recording_id is not None:
-                await recordings.open_gap(tx, self.stream, self.recording_id, error)
+                await recordings.open_gap(tx, self.stream, self.recording_id, reason, sentence)
 
     async def finish(self) -> None:
         """Nothing more will come: close the books and have the rest done, in one transaction."""
+        await self.settle()
         async with self._services.database.write() as tx:
             if self.recording_id is None:
                 await streams.end(tx, self.stream)
@@ -231,9 +250,14 @@ class Ledger:
             for kind in ("finalise", "transcribe"):
                 await jobs.enqueue(tx, kind, str(self.recording_id), recording_id=self.recording_id)
 
-    async def salvage(self) -> None:
-        """Commit what earlier processes have left behind, oldest first; see `commit` for errors."""
-        for number in await asyncio.to_thread(self._left_behind):
+    async def salvage(self, *, but: int | None = None) -> None:
+        """Commit what earlier processes have left behind, oldest first, except for one take.
+
+        The very last file is held back. See `commit` for errors.
+        """
+        for number in await asyncio.to_thread(self.folders.left_behind):
+            if number == but or (self._held is not None and self._held.folder == number):
+                continue
             if self._take is not None and number <= self._take.number and number != self._folder:
                 if number not in self._rescuable:
                     # Another host has recorded on meanwhile: the media clock has no place for this any more.
@@ -247,55 +271,65 @@ class Ledger:
     async def commit_rest(self, number: int, listed: str = "") -> None:
         """Commit the files of a take whose ffmpeg has ended and remove its folder.
 
-        The last is marked as partial unless ffmpeg has listed it as finished.
+        The last is held back unless ffmpeg has listed it as finished.
         """
         folder = self.folders.take(number)
         files = await asyncio.to_thread(files_in, folder)
         for file in files:
-            await self.commit(file, number, partial=file == files[-1] and file.name > listed)
+            if file == files[-1] and file.name > listed:
+                await self._before_holding(number)
+                await self._hold(file, number)
+                return
+            await self.commit(file, number)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    def _left_behind(self) -> list[int]:
-        if not self.folders.takes.is_dir():
-            return []
-        return sorted(int(entry.name) for entry in self.folders.takes.iterdir() if entry.name.isdigit())
+    async def _before_holding(self, number: int) -> None:
+        """Only one file is held back at a time: a take that has delivered nothing else decides about it."""
+        if self._held is not None and self._held.folder != number:
+            await self.settle()
 
 
 @dataclass(frozen=True, slots=True)
 class _Examined:
+    data: bytes
     times: SegmentTimes
     sha256: str
     arrived_at: datetime
+    modified_ns: int
     cut: bool
+    """The file holds more than this."""
+    torn: bool
+    """It does not end with a whole packet."""
 
 
 def _examine(file: Path, overlap: Overlap | None) -> _Examined | None:
-    """Read a finished file, after cutting off a torn end and a known beginning; None if nothing is left."""
+    """Read a finished file without a torn end and a known beginning; None if nothing is left. Blocks."""
     state = file.stat()
     written = file.read_bytes()
-    data = written[: whole_packets(len(written))]
+    data = whole = written[: whole_packets(len(written))]
     if overlap is not None and data:
         data = overlap.trim(data)
     try:
         times = read_times(data)
     except UnreadableMediaError:
         return None
-    if data != written:
-        _rewrite(file, data, state.st_mtime_ns)
-    arrived_at = datetime.fromtimestamp(state.st_mtime, UTC)
-    return _Examined(times, hashlib.sha256(data).hexdigest(), arrived_at, cut=len(data) != len(written))
+    return _Examined(
+        data=data,
+        times=times,
+        sha256=hashlib.sha256(data).hexdigest(),
+        arrived_at=datetime.fromtimestamp(state.st_mtime, UTC),
+        modified_ns=state.st_mtime_ns,
+        cut=data != written,
+        torn=whole != written,
+    )
 
 
-def _rewrite(file: Path, data: bytes, modified_ns: int) -> None:
-    """Change a file at once or not at all; it keeps its time."""
-    copy = file.with_suffix(".cut")
-    copy.write_bytes(data)
-    os.utime(copy, ns=(modified_ns, modified_ns))
-    copy.replace(file)
+def _whole(file: Path) -> bytes:
+    """The whole packets of a file. Blocks."""
+    data = file.read_bytes()
+    return data[: whole_packets(len(data))]
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The media files in a take's folder, oldest first. Blocks."""
-    if not folder.is_dir():
-        return []
-    return sorted(file for file in folder.iterdir() if _NAME.fullmatch(file.name))
+def _keep_only(file: Path, data: bytes) -> None:
+    if file.read_bytes() != data:
+        rewrite(file, data, file.stat().st_mtime_ns)

@@ -188,7 +188,7 @@ async def restore(
 async def follow(
     tx: AsyncConnection, cue_id: CueId, revision: int, suggestion_id: SuggestionId, user_id: int | None
 ) -> Correction:
-    """Write what the machine hears, as if the editor had typed it. Raises `NotFoundError`, `StaleCueError`."""
+    """Write what the machine hears, as if the editor had typed it. Raises `EditError`, `StaleCueError`."""
     cue = await _expected(tx, cue_id, revision)
     found = await suggestions.get(tx, suggestion_id, cue_id)
     text = operations.exchange(cues.draft(cue), found.start_ms, found.text, found.heard)
@@ -198,7 +198,7 @@ async def follow(
 async def dismiss(
     tx: AsyncConnection, cue_id: CueId, revision: int, suggestion_id: SuggestionId, user_id: int | None
 ) -> Correction:
-    """The line stays as it is, whatever the machine hears. Raises `NotFoundError`, `StaleCueError`."""
+    """The line stays as it is, whatever the machine hears. Raises `EditError`, `StaleCueError`."""
     cue = await _expected(tx, cue_id, revision)
     found = await suggestions.get(tx, suggestion_id, cue_id)
     await suggestions.dismiss(tx, found.id, user_id)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, outbox, tables
 from streamarchive.catalogue.database import now
+from streamarchive.clock import TICKS_PER_MS
 from streamarchive.errors import NotFoundError, UsageError
 from streamarchive.models import (
     Event,
@@ -203,7 +204,7 @@ async def latest(
 
 async def on_air(connection: AsyncConnection, role: Role = Role.VIEWER) -> list[Interview]:
     """What is being recorded, of what this role finds in lists; the newest first."""
-    statement = select(_t).where(_listed(role), tables.recording.c.state == RecordingState.OPEN)
+    statement = select(_t).where(_listed(role), tables.recording.c.state == RecordingState.OPEN, ~_is_past())
     return await _load(connection, statement.order_by(_t.c.held_at.desc(), _t.c.id))
 
 
@@ -215,11 +216,18 @@ async def upcoming(
     return await _load(connection, statement.order_by(_t.c.held_at, _t.c.id).limit(limit))
 
 
+async def unrecorded(connection: AsyncConnection, role: Role, limit: int = 50) -> list[Interview]:
+    """What has no recording, the one to be held last first."""
+    statement = select(_t).where(_listed(role), _t.c.recording_id.is_(None))
+    return await _load(connection, statement.order_by(_t.c.held_at.desc(), _t.c.id).limit(limit))
+
+
 async def archived(
     connection: AsyncConnection, role: Role = Role.VIEWER, limit: int = 50, offset: int = 0
 ) -> list[Interview]:
     """What has been recorded to its end, the newest first."""
-    statement = select(_t).where(_listed(role), tables.recording.c.state == RecordingState.FINISHED)
+    recorded = or_(tables.recording.c.state == RecordingState.FINISHED, _is_past())
+    statement = select(_t).where(_listed(role), recorded)
     ordered = statement.order_by(_t.c.held_at.desc(), _t.c.id)
     return await _load(connection, ordered.limit(limit).offset(offset))
 
@@ -327,6 +335,11 @@ def _listed(role: Role) -> ColumnElement[bool]:
     return _t.c.visibility != Visibility.TRASHED
 
 
+def _is_past() -> ColumnElement[bool]:
+    """Whether a recording has gone past the interview's out point: it goes on for another one."""
+    return and_(_t.c.out_ms.is_not(None), _t.c.out_ms * TICKS_PER_MS <= tables.recording.c.duration_ticks)
+
+
 async def versions(connection: AsyncConnection, ids: Collection[InterviewId]) -> dict[InterviewId, int]:
     """The versions of their documents."""
     rows = await connection.execute(select(_t.c.id, _t.c.version).where(_t.c.id.in_(ids)))
@@ -351,6 +364,7 @@ async def _load(connection: AsyncConnection, statement: Select[Any]) -> list[Int
             statement.add_columns(
                 event.c.names.label("event_names"),
                 recording.c.state.label("recording_state"),
+                _is_past().label("past"),
                 exists(
                     select(job.c.id).where(
                         job.c.recording_id == _t.c.recording_id, job.c.state.in_(["queued", "running"])
@@ -383,11 +397,11 @@ async def _guests(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, 
 
 
 def _stage(row: Any) -> Stage:  # noqa: ANN401 - a result row
-    if row.recording_state == RecordingState.OPEN:
-        return Stage.LIVE
     if row.recording_state is None:
         return Stage.SCHEDULED
-    if row.busy:
+    if row.recording_state == RecordingState.OPEN and not row.past:
+        return Stage.LIVE
+    if row.recording_state == RecordingState.OPEN or row.busy:
         return Stage.PROCESSING
     return Stage.READY
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, func, insert, select, union, update
+from sqlalchemy import and_, case, delete, func, insert, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, streams, tables
@@ -21,6 +21,7 @@ from streamarchive.models import (
     Asset,
     AssetKind,
     Gap,
+    GapReason,
     InterviewId,
     MediaSegment,
     Recording,
@@ -88,12 +89,17 @@ async def _insert(
     return RecordingId((await tx.execute(statement)).scalar_one())
 
 
-async def begin_take(tx: AsyncConnection, stream: Stream, recording_id: RecordingId) -> Take:
-    """A new ffmpeg process contributes from here on; it begins where the media so far ends."""
+async def begin_take(
+    tx: AsyncConnection, stream: Stream, recording_id: RecordingId, number: int | None = None
+) -> Take:
+    """A new ffmpeg process contributes from here on; it begins where the media so far ends.
+
+    It gets this number, or the next one if that is taken.
+    """
     await streams.require_epoch(tx, stream.id, stream.epoch)
     table = tables.take
     moment = await now(tx)
-    number = (
+    last = (
         await tx.execute(select(func.max(table.c.number)).where(table.c.recording_id == recording_id))
     ).scalar()
     base = (
@@ -109,7 +115,7 @@ async def begin_take(tx: AsyncConnection, stream: Stream, recording_id: Recordin
             insert(table)
             .values(
                 recording_id=recording_id,
-                number=0 if number is None else number + 1,
+                number=max(number or 0, 0 if last is None else last + 1),
                 epoch=stream.epoch,
                 base_ticks=base,
                 started_at=moment,
@@ -127,10 +133,21 @@ async def end_take(tx: AsyncConnection, stream: Stream, take_id: TakeId) -> None
 
 
 async def commit_segment(
-    tx: AsyncConnection, stream: Stream, segment: MediaSegment, origin_pts: int, *, has_video: bool
+    tx: AsyncConnection,
+    stream: Stream,
+    segment: MediaSegment,
+    origin_pts: int,
+    *,
+    has_video: bool,
+    first: bool = False,
+    joined: bool = False,
 ) -> None:
-    """Add a stored media segment; `origin_pts` is the lowest PTS of its take, fixed by the first segment."""
-    await streams.require_epoch(tx, stream.id, stream.epoch)
+    """Add a stored media segment; `origin_pts` is the lowest PTS of its take, fixed by the first segment.
+
+    The `first` of a take closes the open gap. If it is `joined`, it goes on where the last take ended, and what
+    seemed a gap is none. Any other was recorded before the gap.
+    """
+    current = await streams.require_epoch(tx, stream.id, stream.epoch)
     values = {field.name: getattr(segment, field.name) for field in fields(segment)}
     await tx.execute(insert(tables.media_segment).values(**values))
     await tx.execute(
@@ -144,19 +161,32 @@ async def commit_segment(
         .where(tables.recording.c.id == segment.recording_id)
         .values(duration_ticks=end_ticks, has_video=has_video)
     )
-    began_at = segment.arrived_at - timedelta(milliseconds=segment.duration_ticks // TICKS_PER_MS)
-    await tx.execute(
-        update(tables.gap)
-        .where(tables.gap.c.recording_id == segment.recording_id, tables.gap.c.ended_at.is_(None))
-        .values(ended_at=case((tables.gap.c.began_at > began_at, tables.gap.c.began_at), else_=began_at))
-    )
+    if await _close_gap(tx, segment, first=first, joined=joined):
+        await _tell_all(tx, current, segment.recording_id, "gap", {})
     payload = {"duration_ms": end_ticks // TICKS_PER_MS, "sequence": segment.sequence}
-    await changes.publish(tx, "media", stream.interview_id, payload)
+    await _tell_all(tx, current, segment.recording_id, "media", payload)
 
 
-async def open_gap(tx: AsyncConnection, stream: Stream, recording_id: RecordingId, reason: str) -> None:
+async def _close_gap(tx: AsyncConnection, segment: MediaSegment, *, first: bool, joined: bool) -> bool:
+    """What a segment means to the gap that is open; whether one was."""
+    table = tables.gap
+    is_open = and_(table.c.recording_id == segment.recording_id, table.c.ended_at.is_(None))
+    if joined:
+        return (await tx.execute(delete(table).where(is_open))).rowcount > 0
+    if not first:
+        end = segment.start_ticks + segment.duration_ticks
+        later = {"began_at": segment.arrived_at, "at_ticks": end}
+        return (await tx.execute(update(table).where(is_open).values(**later))).rowcount > 0
+    began_at = segment.arrived_at - timedelta(milliseconds=segment.duration_ticks // TICKS_PER_MS)
+    ended_at = case((table.c.began_at > began_at, table.c.began_at), else_=began_at)
+    return (await tx.execute(update(table).where(is_open).values(ended_at=ended_at))).rowcount > 0
+
+
+async def open_gap(
+    tx: AsyncConnection, stream: Stream, recording_id: RecordingId, reason: GapReason, detail: str = ""
+) -> None:
     """From now on media is missing, until the next segment is committed. One open gap at a time."""
-    await streams.require_epoch(tx, stream.id, stream.epoch)
+    current = await streams.require_epoch(tx, stream.id, stream.epoch)
     table, recording = tables.gap, tables.recording
     still_open = select(table.c.id).where(table.c.recording_id == recording_id, table.c.ended_at.is_(None))
     if (await tx.execute(still_open)).first() is not None:
@@ -166,14 +196,23 @@ async def open_gap(tx: AsyncConnection, stream: Stream, recording_id: RecordingI
     ).scalar_one()
     if at_ticks == 0:
         return  # nothing has been recorded yet: a late beginning is no gap
-    began_at = await _last_arrival(tx, recording_id) or await now(tx)
-    await tx.execute(
-        insert(table).values(recording_id=recording_id, at_ticks=at_ticks, began_at=began_at, reason=reason)
-    )
-    await changes.publish(tx, "gap", stream.interview_id, {"at_ms": at_ticks // TICKS_PER_MS, "reason": reason})
+    began_at = await last_arrival(tx, recording_id) or await now(tx)
+    gap = {"at_ticks": at_ticks, "began_at": began_at, "reason": reason, "detail": detail}
+    await tx.execute(insert(table).values(recording_id=recording_id, **gap))
+    await _tell_all(tx, current, recording_id, "gap", {"at_ms": at_ticks // TICKS_PER_MS, "reason": reason})
 
 
-async def _last_arrival(tx: AsyncConnection, recording_id: RecordingId) -> datetime | None:
+async def _tell_all(
+    tx: AsyncConnection, stream: Stream, recording_id: RecordingId, kind: str, payload: dict[str, Any]
+) -> None:
+    """Pages of every interview that shows the recording, and of the one that is on air."""
+    concerned = {stream.interview_id, *await interviews.ids_of_recording(tx, recording_id)}
+    for interview_id in sorted(concerned):
+        await changes.publish(tx, kind, interview_id, payload)
+
+
+async def last_arrival(tx: AsyncConnection, recording_id: RecordingId) -> datetime | None:
+    """When its newest media came."""
     table = tables.media_segment
     statement = select(table.c.arrived_at).where(table.c.recording_id == recording_id)
     arrived: datetime | None = (
@@ -195,6 +234,7 @@ async def finish(tx: AsyncConnection, stream: Stream, recording_id: RecordingId)
         .values(state=RecordingState.FINISHED, ended_at=moment)
     )
     await streams.end(tx, stream)
+    await _tell_all(tx, stream, recording_id, "interview", {})
 
 
 async def put_asset(
@@ -305,7 +345,14 @@ async def gaps(connection: AsyncConnection, recording_id: RecordingId) -> list[G
     table = tables.gap
     statement = select(table).where(table.c.recording_id == recording_id).order_by(table.c.id)
     return [
-        Gap(row.recording_id, row.at_ticks // TICKS_PER_MS, row.began_at, row.ended_at, row.reason)
+        Gap(
+            row.recording_id,
+            row.at_ticks // TICKS_PER_MS,
+            row.began_at,
+            row.ended_at,
+            GapReason(row.reason),
+            row.detail,
+        )
         for row in await connection.execute(statement)
     ]
 

@@ -6,6 +6,9 @@ has claimed the stream (`require_epoch`), however late the loser notices.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +21,8 @@ from streamarchive.catalogue.watch import wake
 from streamarchive.errors import FencedError, NotFoundError
 from streamarchive.models import InterviewId, Stream, StreamId, StreamState
 
+LEAD_IN = timedelta(seconds=60)
+"""So long before its start a stream on a schedule is recorded."""
 _t = tables.stream
 _UNENDED = (StreamState.SCHEDULED, StreamState.RECORDING)
 
@@ -29,19 +34,31 @@ async def create(
     *,
     starts_at: datetime | None = None,
     ends_at: datetime | None = None,
+    lead_in: timedelta = timedelta(0),
+    overruns: bool = False,
     exact_host_allowed: bool = False,
+    token: str | None = None,
 ) -> StreamId:
-    """Have this address recorded for the interview, from `starts_at` (default: now) to `ends_at` (or a stop)."""
+    """Have this address recorded for the interview, from `starts_at` (default: now) to `ends_at` (or a stop).
+
+    Recording begins `lead_in` earlier. One that `overruns` goes on past its end while the source delivers.
+    `token` lets an encoder send to it (`may_send`); only its hash is kept.
+    """
+    starts_at = starts_at or await now(tx)
     statement = (
         insert(_t)
         .values(
             interview_id=interview_id,
             url=url,
             state=StreamState.SCHEDULED,
-            starts_at=starts_at or await now(tx),
+            begins_at=starts_at - lead_in,
+            starts_at=starts_at,
             ends_at=ends_at,
+            overruns=overruns,
             stop_requested=False,
+            offered=False,
             exact_host_allowed=exact_host_allowed,
+            token_sha256=_digest(token) if token else None,
             epoch=0,
         )
         .returning(_t.c.id)
@@ -54,6 +71,26 @@ async def create(
 async def get(connection: AsyncConnection, stream_id: StreamId) -> Stream:
     """Raises `NotFoundError`."""
     return await _one(connection, select(_t).where(_t.c.id == stream_id))
+
+
+async def may_send(connection: AsyncConnection, stream_id: int, url: str, token: str) -> Stream:
+    """The stream of this address that an encoder with this token may send to now.
+
+    Raises `NotFoundError`: the same for a wrong token, and for a stream that has ended or never was.
+    """
+    statement = select(_t).where(
+        _t.c.id == stream_id, _t.c.url == url, _t.c.state.in_(_UNENDED), _t.c.deleted_at.is_(None)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    expected = (row.token_sha256 or "") if row else ""
+    if row is None or not hmac.compare_digest(expected, _digest(token)):
+        raise NotFoundError("there is no stream with this token; a stream that has ended takes no more")
+    return _stream(row)
+
+
+def _digest(token: str) -> str:
+    """A token has more entropy than anybody can try out, so a plain hash will do."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 async def of_interview(connection: AsyncConnection, interview_id: InterviewId) -> list[Stream]:
@@ -86,10 +123,10 @@ async def due(connection: AsyncConnection) -> list[Stream]:
     statement = select(_t).where(
         _t.c.state.in_(_UNENDED),
         _t.c.deleted_at.is_(None),
-        _t.c.starts_at <= moment,
+        _t.c.begins_at <= moment,
         or_(_t.c.lease_until.is_(None), _t.c.lease_until < moment),
     )
-    return [_stream(row) for row in await connection.execute(statement.order_by(_t.c.starts_at))]
+    return [_stream(row) for row in await connection.execute(statement.order_by(_t.c.begins_at))]
 
 
 async def leased(connection: AsyncConnection) -> list[Stream]:
@@ -100,11 +137,11 @@ async def leased(connection: AsyncConnection) -> list[Stream]:
 
 async def next_start(connection: AsyncConnection) -> datetime | None:
     """When the next stream is to begin; None if none is scheduled."""
-    statement = select(_t.c.starts_at).where(
-        _t.c.state == StreamState.SCHEDULED, _t.c.deleted_at.is_(None), _t.c.starts_at > await now(connection)
+    statement = select(_t.c.begins_at).where(
+        _t.c.state == StreamState.SCHEDULED, _t.c.deleted_at.is_(None), _t.c.begins_at > await now(connection)
     )
     found: datetime | None = (
-        await connection.execute(statement.order_by(_t.c.starts_at).limit(1))
+        await connection.execute(statement.order_by(_t.c.begins_at).limit(1))
     ).scalar_one_or_none()
     return found
 
@@ -121,7 +158,13 @@ async def claim(database: Database, stream_id: StreamId, owner: str, lease: time
                     _t.c.state != StreamState.ENDED,
                     or_(_t.c.lease_until.is_(None), _t.c.lease_until < moment),
                 )
-                .values(owner=owner, epoch=_t.c.epoch + 1, lease_until=moment + lease)
+                .values(
+                    owner=owner,
+                    epoch=_t.c.epoch + 1,
+                    lease_until=moment + lease,
+                    offered=False,
+                    successor=None,
+                )
                 .returning(_t)
             )
         ).one_or_none()
@@ -151,6 +194,60 @@ async def release(database: Database, stream_id: StreamId, epoch: int) -> None:
             update(_t).where(_t.c.id == stream_id, _t.c.epoch == epoch).values(lease_until=None, owner=None)
         )
         await wake(tx)
+
+
+async def offer(database: Database, stream_id: StreamId, epoch: int, lease: timedelta) -> None:
+    """Its recorder is about to stop: another one may get ready. Raises `FencedError`."""
+    await _change(database, stream_id, epoch, {"offered": True}, lease)
+
+
+async def stand_by(database: Database, stream_id: StreamId, owner: str) -> bool:
+    """Be the one to whom an offered stream is given; False if it is not on offer any more."""
+    async with database.write() as tx:
+        done = await tx.execute(
+            update(_t).where(_t.c.id == stream_id, _t.c.offered, _t.c.successor.is_(None)).values(successor=owner)
+        )
+        await wake(tx)
+    return done.rowcount > 0
+
+
+async def hand_over(database: Database, stream: Stream, lease: timedelta) -> None:
+    """Give a stream to the recorder that stands by, at once. Raises `FencedError`."""
+    given = {"owner": stream.successor, "epoch": _t.c.epoch + 1, "offered": False, "successor": None}
+    await _change(database, stream.id, stream.epoch, given, lease)
+
+
+async def _change(
+    database: Database, stream_id: StreamId, epoch: int, values: Mapping[str, object], lease: timedelta
+) -> None:
+    """Change a stream of ours, renew its lease and wake whoever waits for it. Raises `FencedError`."""
+    async with database.write() as tx:
+        done = await tx.execute(
+            update(_t)
+            .where(_t.c.id == stream_id, _t.c.epoch == epoch)
+            .values(lease_until=await now(tx) + lease, **values)
+        )
+        if done.rowcount == 0:
+            raise FencedError(f"stream {stream_id} is recorded by another process now")
+        await wake(tx)
+
+
+async def before(connection: AsyncConnection, stream: Stream) -> Stream | None:
+    """Who has the same source and no later end: `stream` continues that recording."""
+    statement = select(_t).where(
+        _t.c.url == stream.url,
+        _t.c.token_sha256.is_(None),  # each encoder is a source of its own
+        _t.c.id != stream.id,
+        or_(
+            _t.c.state == StreamState.RECORDING,
+            and_(_t.c.state == StreamState.SCHEDULED, _t.c.owner.is_not(None)),
+        ),
+        _t.c.deleted_at.is_(None),
+        _t.c.stop_requested.is_(False),
+        or_(_t.c.ends_at.is_(None), and_(_t.c.overruns, _t.c.ends_at <= stream.starts_at)),
+    )
+    row = (await connection.execute(statement.order_by(_t.c.id.desc()).limit(1))).one_or_none()
+    return _stream(row) if row else None
 
 
 async def require_epoch(tx: AsyncConnection, stream_id: StreamId, epoch: int) -> Stream:
@@ -188,7 +285,7 @@ async def end(tx: AsyncConnection, stream: Stream) -> None:
     done = await tx.execute(
         update(_t)
         .where(and_(_t.c.id == stream.id, _t.c.epoch == stream.epoch))
-        .values(state=StreamState.ENDED, owner=None, lease_until=None)
+        .values(state=StreamState.ENDED, owner=None, lease_until=None, offered=False, successor=None)
     )
     if done.rowcount == 0:
         raise FencedError(f"stream {stream.id} is recorded by another process now")
@@ -208,8 +305,10 @@ def _stream(row: Any) -> Stream:  # noqa: ANN401 - a result row
         interview_id=row.interview_id,
         url=row.url,
         state=StreamState(row.state),
+        begins_at=row.begins_at,
         starts_at=row.starts_at,
         ends_at=row.ends_at,
+        overruns=row.overruns,
         stop_requested=row.stop_requested,
         recording_id=row.recording_id,
         owner=row.owner,
@@ -217,4 +316,7 @@ def _stream(row: Any) -> Stream:  # noqa: ANN401 - a result row
         lease_until=row.lease_until,
         last_error=row.last_error,
         exact_host_allowed=row.exact_host_allowed,
+        token_sha256=row.token_sha256,
+        offered=row.offered,
+        successor=row.successor,
     )

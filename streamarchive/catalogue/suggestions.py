@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streamarchive.catalogue import tables
 from streamarchive.catalogue.database import now
 from streamarchive.editing import overlay
-from streamarchive.errors import NotFoundError
+from streamarchive.errors import EditError
 from streamarchive.models import CueId, RecordingId, RunId, TranscriptId
 
 SuggestionId = NewType("SuggestionId", int)
@@ -85,10 +85,10 @@ async def dismiss(tx: AsyncConnection, suggestion_id: SuggestionId, user_id: int
 
 
 async def get(connection: AsyncConnection, suggestion_id: SuggestionId, cue_id: CueId) -> Suggestion:
-    """One that nobody has decided on. Raises `NotFoundError`."""
+    """One that nobody has decided on. Raises `EditError`."""
     found = await _load(connection, _t.c.id == suggestion_id, _t.c.cue_id == cue_id, _open)
     if not found:
-        raise NotFoundError("this suggestion does not stand any more: the line has changed, or it was dismissed")
+        raise EditError("somebody has answered this suggestion already, or the line has changed since")
     return found[0]
 
 

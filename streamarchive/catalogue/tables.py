@@ -212,15 +212,20 @@ stream = _numbered(
     _ref("recording", nullable=True, index=True),
     Column("url", _Storable, nullable=False),
     Column("state", _Short(16), nullable=False, index=True),
+    _when("begins_at"),
     _when("starts_at"),
     _when("ends_at", nullable=True),
+    Column("overruns", Boolean, nullable=False),
     Column("stop_requested", Boolean, nullable=False),
     Column("exact_host_allowed", Boolean, nullable=False),
     Column("owner", _Storable, nullable=True),
     Column("epoch", _Big, nullable=False),
     _when("lease_until", nullable=True),
+    Column("offered", Boolean, nullable=False),
+    Column("successor", _Storable, nullable=True),
     Column("last_error", _Storable, nullable=True),
     _when("deleted_at", nullable=True),
+    Column("token_sha256", _Short(64), nullable=True),
 )
 
 take = _numbered(
@@ -259,7 +264,8 @@ gap = _numbered(
     Column("at_ticks", _Big, nullable=False),
     _when("began_at"),
     _when("ended_at", nullable=True),
-    Column("reason", _Storable, nullable=False),
+    Column("reason", _Short(16), nullable=False),
+    Column("detail", _Storable, nullable=False),
 )
 
 asset = _numbered(

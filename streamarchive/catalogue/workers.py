@@ -29,9 +29,14 @@ class WorkerProcess:
     seen_at: datetime
 
     @property
+    def address(self) -> str:
+        """Host and process id."""
+        return self.owner.rpartition("@")[2]
+
+    @property
     def host(self) -> str:
         """The machine it runs on."""
-        return self.owner.rpartition("@")[2].rpartition(":")[0]
+        return self.address.rpartition(":")[0]
 
 
 async def beat(tx: AsyncConnection, owner: str, kinds: Sequence[str]) -> None:

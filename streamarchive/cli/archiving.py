@@ -17,6 +17,7 @@ from streamarchive.cli.parser import MEDIA_FORMATS, languages_of
 from streamarchive.errors import MediaError, NotFoundError, StreamArchiveError, UsageError
 from streamarchive.ingest import Details
 from streamarchive.media import source
+from streamarchive.media.addresses import shown
 from streamarchive.models import AssetKind, Cue, CueDraft, InterviewId, Recording, Visibility
 from streamarchive.search.feed import within
 from streamarchive.services import Services, check_model, open_services
@@ -99,7 +100,7 @@ async def record(settings: Settings, options: argparse.Namespace) -> None:
     """Record a stream from now on; with --wait, until it has ended and is searchable."""
     details = _details(settings, options, title=urlsplit(options.url).hostname or options.url)
     check_model(settings)
-    await source.check(options.url, settings.networks, exact_host_allowed=True)
+    await source.check(options.url, source.rules_for(options.url, settings, exact=True))
     async with open_services(settings) as services:
         async with services.database.write() as tx:
             interview_id = await ingest.create_interview(tx, details)
@@ -109,7 +110,7 @@ async def record(settings: Settings, options: argparse.Namespace) -> None:
                 tx, interview_id, options.url, starts_at=moment, ends_at=ends_at, exact_host_allowed=True
             )
         if options.wait:
-            with console.progress(f"Recording {options.url}") as show:
+            with console.progress(f"Recording {shown(options.url)}") as show:
                 async with waiting.workers_for(services, _RECORDING):
                     await waiting.until_recorded(services, interview_id, show)
                     await waiting.until_processed(services, interview_id, show)

@@ -12,7 +12,7 @@ from streamarchive.catalogue import schema
 from streamarchive.cli import console
 from streamarchive.errors import StreamArchiveError
 from streamarchive.media import commands, sandbox
-from streamarchive.protocols import ModelInfo
+from streamarchive.protocols import ModelInfo, TranscribeOptions, Transcriber
 from streamarchive.services import Engines, Services, open_services
 from streamarchive.settings import Settings, redact
 
@@ -35,6 +35,8 @@ class Finding:
 async def doctor(settings: Settings, options: argparse.Namespace) -> int:
     """Look at everything an archive needs; exit status 1 if something is missing."""
     findings = [_ffmpeg(), *_tools(), *await _archive(settings), *await _models(settings)]
+    if options.speed and all(finding.ok for finding in findings):
+        findings += await _speed(settings)
     if options.json:
         console.out_json([asdict(finding) for finding in findings])
     else:
@@ -99,3 +101,43 @@ async def _model(subject: str, load: Callable[[], Awaitable[ModelInfo]]) -> Find
     except StreamArchiveError as error:
         return Finding(subject, ok=False, sentence=str(error))
     return Finding(subject, ok=True, sentence=f"{info.name} on {info.device}. {info.note}".strip())
+
+
+_CAPTION_SECONDS = 5.0
+"""Within which a sentence said on air is to be a caption."""
+_LIVE_BEAMS = 2
+"""As live captions are decoded while the recogniser is not behind."""
+_WINDOW_SECONDS = 30
+
+
+async def _speed(settings: Settings) -> list[Finding]:
+    """How fast each model is on this machine while nothing else runs on it."""
+    engines = Engines(settings)
+    try:
+        return [await _live_speed(engines.live), await _final_speed(engines.final)]
+    except StreamArchiveError as error:
+        return [Finding("speed", ok=False, sentence=str(error))]
+    finally:
+        await engines.close()
+
+
+async def _live_speed(engine: Transcriber) -> Finding:
+    name = (await engine.load()).name
+    seconds = await engine.rehearse(beam_size=_LIVE_BEAMS, windows=1)
+    if seconds <= _CAPTION_SECONDS:
+        sentence = f"{name} keeps up live: it hears half a minute of speech in {seconds:.1f} s"
+        return Finding("live captions", ok=True, sentence=sentence)
+    sentence = (
+        f"{name} does not keep up live: it takes {seconds:.1f} s to hear half a minute of speech, and a caption "
+        f"is due within {_CAPTION_SECONDS:.0f} s; set STREAMARCHIVE_LIVE_MODEL to a smaller one, such as base"
+    )
+    return Finding("live captions", ok=False, sentence=sentence)
+
+
+async def _final_speed(engine: Transcriber) -> Finding:
+    info = await engine.load()
+    options = TranscribeOptions()
+    seconds = await engine.rehearse(beam_size=options.beam_size, windows=info.batch_size)
+    minutes = seconds / info.batch_size * 3600 / _WINDOW_SECONDS / 60
+    sentence = f"an hour of speech takes {info.name} about {max(minutes, 1):.0f} min"
+    return Finding("final pass", ok=True, sentence=sentence)

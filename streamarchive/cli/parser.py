@@ -91,16 +91,33 @@ def _add_archive(add: _Add) -> None:
     record.add_argument("url", metavar="URL")
     record.add_argument("--for", dest="seconds", type=_positive, metavar="SECONDS", help="stop after this long")
     _add_details(record)
+    probe = add("probe", "probing:probe", "what a live stream sends just now")
+    probe.add_argument("url", metavar="URL")
+    probe.add_argument("--picture", type=Path, metavar="FILE", help="write the first picture there, as JPEG")
+    probe.add_argument("--json", action="store_true", help="print for programs")
     export = add("export", "archiving:export", "write an interview's text or media to a file")
     export.add_argument("interview", metavar="INTERVIEW", help="its id, slug or address")
     export.add_argument("--format", choices=TEXT_FORMATS + MEDIA_FORMATS, default="vtt")
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout (text only)")
-    transcribe = add("transcribe", "transcribing:transcribe", "a media file in, captions out; needs no archive")
-    transcribe.add_argument("file", type=Path, metavar="FILE")
+    _add_transcribe(
+        add("transcribe", "transcribing:transcribe", "media files in, captions out; needs no archive")
+    )
+
+
+def _add_transcribe(transcribe: argparse.ArgumentParser) -> None:
+    transcribe.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    transcribe.add_argument("--engine", choices=("openai", "faster"), help="default: the setting")
+    transcribe.add_argument("--model", metavar="MODEL", help="a Whisper name or a path; default: the setting")
     transcribe.add_argument("--language", action="append", metavar="CODE", help="may be repeated")
+    transcribe.add_argument("--translate", action="store_true", help="into English")
     transcribe.add_argument("--format", choices=TEXT_FORMATS, default="vtt")
     transcribe.add_argument("--json", action="store_const", const="json", dest="format")
-    transcribe.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    transcribe.add_argument(
+        "--words", action="store_true", help="one caption a word, with its time (vtt, srt; JSON has them anyway)"
+    )
+    transcribe.add_argument(
+        "-o", "--output", type=Path, metavar="PATH", help="a file, or a folder for many; default: stdout"
+    )
 
 
 def _add_details(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +156,9 @@ def _add_maintenance(add: _Add) -> None:
     audit.add_argument("--json", action="store_true", help="print for programs, a line each")
     doctor = add("doctor", "maintenance:doctor", "what is missing here and how to mend it")
     doctor.add_argument("--json", action="store_true", help="print for programs")
+    doctor.add_argument(
+        "--speed", action="store_true", help="measure whether the models keep up here (a minute or more)"
+    )
 
 
 def _add_users(add: _Add, common: _Parser) -> None:

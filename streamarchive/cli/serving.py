@@ -28,7 +28,8 @@ from workers import runner
 logger = logging.getLogger(__name__)
 
 GROUPS = (("recorder", "ingester", "finaliser"), ("live_transcriber", "transcriber", "indexer", "housekeeping"))
-_STOP_SECONDS = 4.0
+_STOP_SECONDS = 20.0
+"""A recorder may need so long to hand its streams over to one on another machine."""
 _LINGER_SECONDS = 1.0
 """What answers that are under way get at the end; a paused download would go on for ever."""
 _RESTART_SECONDS = 1.0

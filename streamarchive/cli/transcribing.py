@@ -1,4 +1,4 @@
-"""`transcribe`: a media file in, captions out."""
+"""`transcribe`: media files in, captions out."""
 
 from __future__ import annotations
 
@@ -10,34 +10,76 @@ from pathlib import Path
 from streamarchive import captions
 from streamarchive.cli import console
 from streamarchive.cli.parser import languages_of
-from streamarchive.errors import StreamArchiveError
+from streamarchive.errors import StreamArchiveError, UsageError
 from streamarchive.media import probe
 from streamarchive.models import CueDraft
+from streamarchive.protocols import TranscribeOptions, Transcriber
 from streamarchive.services import Engines, check_model
 from streamarchive.settings import Settings
 
 
-async def transcribe(settings: Settings, options: argparse.Namespace) -> None:
-    """Print the captions of a file. No archive is opened."""
-    from streamarchive.transcription.passes import PassSettings, transcribe_file
-
-    file: Path = options.file
-    if not file.is_file():
-        raise StreamArchiveError(f"there is no file {file}")
+async def transcribe(settings: Settings, options: argparse.Namespace) -> int:
+    """Print or write the captions of each file. No archive is opened; exit status 1 if a file failed."""
+    targets = _targets(options)
+    chosen = {name: value for name in ("engine", "model") if (value := getattr(options, name))}
+    settings = settings.model_copy(update=chosen)
     check_model(settings)
-    info = await probe.probe(file)
     engines = Engines(settings)
+    failed = False
     try:
-        with console.progress(f"Transcribing {file.name}") as show:
-            found = await transcribe_file(
-                file,
-                engines.final,
-                PassSettings(languages=languages_of(options, settings)),
-                lambda done_ms: show(done_ms / max(info.duration_ms, 1)),
-            )
+        for file, target in targets:
+            try:
+                console.write_file(target, await _captions(file, engines.final, settings, options))
+            except StreamArchiveError as error:
+                if len(targets) == 1 or options.debug:
+                    raise
+                console.note(f"streamarchive: {error}")
+                failed = True
     finally:
         await engines.close()
-    console.write_file(options.output, _format(options.format, found.cues, info.duration_ms, found.language))
+    return int(failed)
+
+
+def _targets(options: argparse.Namespace) -> list[tuple[Path, Path | None]]:
+    """Each file and where its captions go. Raises `UsageError`."""
+    files: list[Path] = list(dict.fromkeys(options.files))
+    output: Path | None = options.output
+    if len(files) == 1 and not (output and output.is_dir()):
+        return [(files[0], output)]
+    if output is None:
+        raise UsageError("the captions of several files need a folder: name one with -o")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {output}: {error.strerror}") from error
+    targets = [output / f"{file.stem}.{options.format}" for file in files]
+    for number, target in enumerate(targets):
+        if target in targets[:number]:
+            raise UsageError(f"two of the files would be written to {target}: transcribe them one by one")
+    return list(zip(files, targets, strict=True))
+
+
+async def _captions(file: Path, engine: Transcriber, settings: Settings, options: argparse.Namespace) -> str:
+    from streamarchive.transcription.passes import PassSettings, transcribe_file
+
+    if not file.is_file():
+        raise StreamArchiveError(f"there is no file {file}")
+    info = await probe.probe(file)
+    task = "translate" if options.translate else "transcribe"
+    how = PassSettings(languages_of(options, settings), TranscribeOptions(task=task))
+    with console.progress(f"Transcribing {file.name}") as show:
+        found = await transcribe_file(file, engine, how, lambda done_ms: show(done_ms / max(info.duration_ms, 1)))
+    lines = _word_by_word(found.cues) if options.words and options.format != "json" else found.cues
+    return _format(options.format, lines, info.duration_ms, found.language)
+
+
+def _word_by_word(lines: Sequence[CueDraft]) -> list[CueDraft]:
+    """A line for each word that has a time; a line without any stays as it is."""
+    return [
+        CueDraft(word.start_ms, max(word.end_ms, word.start_ms + 1), word.text, line.lang, (word,))
+        for line in lines
+        for word in line.words
+    ] + [line for line in lines if not line.words]
 
 
 def _format(form: str, lines: Sequence[CueDraft], duration_ms: int, language: str | None) -> str:

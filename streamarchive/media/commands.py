@@ -25,6 +25,8 @@ SPOOL_SECONDS = 1
 """Length of the audio-only files that a live transcriber on the same host reads."""
 STALL_MICROSECONDS = 8_000_000
 """A read that waits longer than this fails."""
+QUICK_LOOK_MICROSECONDS = 1_000_000
+"""How long ffmpeg looks for the tracks of a live source."""
 FROZEN_PLAYLIST_RELOADS = 15
 """An HLS playlist that has not changed in so many reloads has ended."""
 
@@ -32,6 +34,13 @@ FILE_DEMUXERS = "mov,matroska,mpegts,flv,avi,mp3,wav,flac,ogg,aac"
 """What a file may be. This, not the list of protocols, stops a playlist named .mp4 from reading others."""
 HLS_DEMUXERS = "hls,mpegts,mov,aac,mp3,webvtt"
 PROGRESSIVE_DEMUXERS = "mpegts,aac,mp3"
+PUSHED_DEMUXERS = "mpegts,matroska,flv,aac,mp3"
+"""What an encoder may send: what can be read from the middle on, or from its beginning without its end."""
+COPIED_PICTURE = frozenset({"h264", "hevc"})
+COPIED_SOUND = frozenset({"aac", "mp3", "ac3"})
+"""What MPEG-TS segments carry as it comes; other sound is encoded anew. The rest would be unreadable in them."""
+_TIMES_FROM_PTS = r"setts=pts=if(eq(PTS\,NOPTS)\,0\,PTS):dts=if(eq(DTS\,NOPTS)\,N\,DTS)"
+"""RTSP gives pictures no decoding times; with B-frames, ffmpeg would end at the first packet without them."""
 DECODERS = (
     "h264,hevc,vp8,vp9,libvpx,libvpx-vp9,av1,libdav1d,libaom-av1,mpeg1video,mpeg2video,mpeg4,h263,flv,vp6f,mjpeg,"
     "prores,dnxhd,theora,png,"
@@ -75,34 +84,73 @@ def _arguments(stream: Any) -> list[str]:  # noqa: ANN401 - ffmpeg-python has no
 # --- recording ------------------------------------------------------------------------------------------
 
 
-def source_input(url: str, *, hls: bool, from_edge: bool = False) -> Any:  # noqa: ANN401
-    """The input for a vetted HTTP source.
+def http_input(url: str, *, hls: bool, segments_back: int | None = None, thorough: bool = False) -> Any:  # noqa: ANN401
+    """The input for an HTTP source, which is reached through the vetting proxy in ffmpeg's environment.
 
-    `from_edge` starts an HLS source with its newest segment instead of the three newest: after a reconnect
-    less of what has been recorded comes again.
+    What ffmpeg reads before it knows its tracks it keeps in memory, five seconds unless told otherwise: that much
+    a kill would cost. One second is enough unless key frames are rarer; then it takes a `thorough` look.
+
+    `segments_back` starts an HLS source with so many of its newest segments instead of three: after an
+    interruption, those that were missed and some that are known.
     """
     options: dict[str, Any] = {
-        "protocol_whitelist": "http,https,tls,tcp,crypto",
+        "protocol_whitelist": "http,https,httpproxy,tls,tcp,crypto",
         "format_whitelist": HLS_DEMUXERS if hls else PROGRESSIVE_DEMUXERS,
         "rw_timeout": STALL_MICROSECONDS,
     }
     if hls:
-        options["m3u8_hold_counters"] = FROZEN_PLAYLIST_RELOADS
-        if from_edge:
-            options["live_start_index"] = -1
+        # Named, because ffmpeg 9 would not believe it without the right ending or type.
+        options |= {"f": "hls", "m3u8_hold_counters": FROZEN_PLAYLIST_RELOADS}
+        if segments_back is not None:
+            options["live_start_index"] = -segments_back
+    elif not thorough:
+        options["analyzeduration"] = QUICK_LOOK_MICROSECONDS
     return ffmpeg.input(url, **options)
 
 
-def _segments(pattern: str, seconds: float) -> dict[str, Any]:
+def listed_input(protocols: str, demuxers: str) -> Any:  # noqa: ANN401
+    """The input for a source whose address stands in a list on stdin (`source_list`), not on the command line."""
+    return ffmpeg.input(
+        "pipe:0",
+        f="concat",
+        safe=0,
+        protocol_whitelist=f"pipe,{protocols}",
+        format_whitelist=f"concat,{demuxers}",
+    )
+
+
+def source_list(url: str, protocols: str, demuxers: str, **options: str | int) -> str:
+    """A list for the concat demuxer with one source.
+
+    The source gets whitelists of its own: with those of the list, it could pass for a list itself.
+    """
+    lines = ["ffconcat version 1.0", f"file {_quoted(url)}"]
+    whitelists = {"protocol_whitelist": protocols, "format_whitelist": demuxers}
+    lines += [f"option {name} {_quoted(str(value))}" for name, value in (whitelists | options).items()]
+    return "\n".join(lines) + "\n"
+
+
+def pushed_input() -> Any:  # noqa: ANN401
+    """The input for what an encoder sends, on stdin as it comes."""
+    return ffmpeg.input("pipe:0", protocol_whitelist="pipe", format_whitelist=PUSHED_DEMUXERS)
+
+
+def _quoted(text: str) -> str:
+    """A word of the concat demuxer's script."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _segments(pattern: str, seconds: float, *, encode_sound: bool) -> dict[str, Any]:
     """Options of a segment muxer whose time stamps are those of its neighbour in the same process.
 
     ``avoid_negative_ts`` has to be off for the muxer and for the muxer inside it: else a source with B-frames
     is shifted where there is a picture and not where there is only sound. ``flush_packets`` has to be given
     to the inner muxer; a global one does not reach it, and a kill would then lose seconds.
     """
+    codecs = {"c:v": "copy", "c:a": "aac", "b:a": "128k"} if encode_sound else {"c": "copy"}
     return {
         "filename": pattern,
-        "c": "copy",
+        **codecs,
         "f": "segment",
         "segment_time": seconds,
         "segment_format": "mpegts",
@@ -111,20 +159,46 @@ def _segments(pattern: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def record(source: Any, *, spool: Path | None) -> list[str]:  # noqa: ANN401
+def record(
+    source: Any,  # noqa: ANN401
+    *,
+    spool: Path | None,
+    encode_sound: bool = False,
+    lacks_decoding_times: bool = False,
+) -> list[str]:
     """Copy a source into MPEG-TS segments in the working folder, and its sound into short files in `spool`.
 
     Media segments are called ``s%08d.ts``; ffmpeg prints ``name,start,end`` on stdout once a file is final.
     Spool files are called ``a%08d.ts``; one is final once the next exists. Both carry the same time stamps.
+    What the source holds is said on stderr before the first file begins.
     """
-    archive = _segments("s%08d.ts", SEGMENT_SECONDS)
+    archive = _segments("s%08d.ts", SEGMENT_SECONDS, encode_sound=encode_sound)
+    if lacks_decoding_times:
+        archive["bsf:v"] = _TIMES_FROM_PTS
     archive |= {"segment_list": "pipe:1", "segment_list_type": "csv"}
     outputs = [ffmpeg.output(source["v:0?"], source["a:0?"], **archive)]
     if spool is not None:
         # A % in a folder's name would be taken for the place of the number.
         pattern = str(spool.absolute()).replace("%", "%%") + "/a%08d.ts"
-        outputs.append(ffmpeg.output(source["a:0"], **_segments(pattern, SPOOL_SECONDS)))
-    return _arguments(ffmpeg.merge_outputs(*outputs))
+        outputs.append(
+            ffmpeg.output(source["a:0"], **_segments(pattern, SPOOL_SECONDS, encode_sound=encode_sound))
+        )
+    return ["-v", "info", *_arguments(ffmpeg.merge_outputs(*outputs))]
+
+
+LOOK_SECONDS = 2
+"""How much of a source's sound is measured."""
+
+
+def first_look(source: Any, *, picture: bool, sound: bool) -> list[str]:  # noqa: ANN401
+    """Decode a source's first picture, as JPEG on stdout, and measure its first seconds of sound, on stderr."""
+    outputs = []
+    if picture:
+        jpeg = {"frames:v": 1, "vf": "scale=min(960\\,iw):-2", "q:v": 4, "f": "mjpeg", "pix_fmt": "yuvj420p"}
+        outputs.append(ffmpeg.output(source["v:0"], "pipe:1", **jpeg))
+    if sound:
+        outputs.append(ffmpeg.output(source["a:0"], "-", af="volumedetect", t=LOOK_SECONDS, f="null"))
+    return ["-v", "info", "-codec_whitelist", DECODERS, *_arguments(ffmpeg.merge_outputs(*outputs))]
 
 
 # --- reading files --------------------------------------------------------------------------------------
@@ -203,8 +277,7 @@ def concat_script(parts: Sequence[Part]) -> str:
     """The concat demuxer's script: one file a take with an explicit duration, so that no error adds up."""
     lines = ["ffconcat version 1.0"]
     for part in parts:
-        quoted = str(part.file.absolute()).replace("'", "'\\''")
-        lines += [f"file 'file:{quoted}'", f"duration {to_seconds(part.duration_ticks)}"]
+        lines += [f"file {_quoted(file_url(part.file))}", f"duration {to_seconds(part.duration_ticks)}"]
     return "\n".join(lines) + "\n"
 
 

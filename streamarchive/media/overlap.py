@@ -1,9 +1,10 @@
 """What a server sends again after a reconnect, found by content and cut off.
 
 An HLS server lists what it has sent before, internet radio begins with a burst of the last seconds. A picture,
-or a frame of sound, is the same bytes each time, so the end of what is committed is looked for at the beginning
-of what comes next. The cut is made at a key frame: up to one group of pictures is lost there, nothing is
-doubled.
+or a frame of sound, is the same bytes each time, so the end of what is there already is looked for at the
+beginning of what comes next. The cut is made at a key frame. Where a process was killed, the file that it was
+writing is held back until then and gives way from the last key frame on that both have: nothing is lost and
+nothing doubled. What was committed cannot give way: there, the rest of its last group of pictures is lost.
 """
 
 from __future__ import annotations
@@ -33,11 +34,21 @@ class Unit:
 
 
 class Overlap:
-    """Takes from a new take what the end of the last one has already."""
+    """Takes from a new take what the last one has already."""
 
-    def __init__(self, tail: Sequence[bytes]) -> None:
-        """`tail` holds the last segments that are committed, in order. Takes some milliseconds a megabyte."""
+    def __init__(self, tail: Sequence[bytes], held: bytes = b"") -> None:
+        """`tail` holds the last segments that are committed, in order, `held` a torn file behind them.
+
+        Takes some milliseconds a megabyte.
+        """
+        self.held = held
+        """What of the torn file is to be committed, once `over`."""
+        self.joined = False
+        """Whether the new take goes on exactly where the old one ends: nothing is missing between them."""
         self._known = [unit.digest for data in tail for unit in units(data)]
+        self._committed = len(self._known)
+        self._held_units = units(held) if held else []
+        self._known += [unit.digest for unit in self._held_units]
 
     @property
     def over(self) -> bool:
@@ -49,11 +60,36 @@ class Overlap:
         if self.over:
             return data
         found = units(data)
-        repeated, self._known = _match(self._known, [unit.digest for unit in found])
+        at, repeated = _match(self._known, [unit.digest for unit in found])
         if repeated == 0:
+            self._known = []
             return data
-        cut = next((unit.start for unit in found[repeated:] if unit.start is not None), None)
-        return b"" if cut is None else _from(data, cut)
+        if at + repeated < len(self._known):  # more may come again
+            self._known = self._known[at + repeated :]
+            self._committed -= at + repeated
+            return b""
+        return self._join(data, found, at, repeated)
+
+    def _join(self, data: bytes, found: Sequence[Unit], at: int, repeated: int) -> bytes:
+        """Cut at a key frame. Unit n of the segment is unit `at` + n of what is known; `at` may be negative."""
+        whole = len(self._known) - (0 if _equal_end(self._known, found, at) else 1)
+        borders = [
+            number
+            for number, unit in enumerate(found)
+            if unit.start is not None and self._committed <= at + number <= whole
+        ]
+        self._known = []
+        if borders:
+            cut = borders[-1]
+            first = at + cut - self._committed
+            if first < len(self._held_units) and (start := self._held_units[first].start) is not None:
+                self.held = _split(self.held, start)[0] if first else b""
+            self.joined = True
+        else:
+            cut = next((n for n in range(repeated, len(found)) if found[n].start is not None), len(found))
+            self.joined = cut == repeated
+        start = found[cut].start if cut < len(found) else None
+        return b"" if start is None else _split(data, start)[1]
 
 
 def units(data: bytes) -> list[Unit]:
@@ -96,23 +132,29 @@ def _digest(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=16).digest()
 
 
-def _match(known: list[bytes], new: list[bytes]) -> tuple[int, list[bytes]]:
-    """How many of `new` are repeated, and what of `known` may still be.
+def _match(known: Sequence[bytes], new: Sequence[bytes]) -> tuple[int, int]:
+    """Where in `known` `new` begins (negative: before it), and how many of `new` are repeated; 0 if none.
 
-    What is repeated begins somewhere in `known` and goes on to its end, or to the end of `new`. The very last
-    of `known` may have been torn by a crash: it need not be equal.
+    What is repeated goes on to the end of `known`, or to that of `new`. The very last of `known` may have been
+    torn by a crash: it need not be equal.
     """
-    for at in range(len(known)):
+    for at in (*range(len(known)), *range(-1, -len(new), -1)):
         count = min(len(known) - at, len(new))
-        torn = at + count == len(known) and count > 1
+        begin = max(0, -at)
+        torn = at + count == len(known) and count - begin > 1
         compared = count - 1 if torn else count
-        if compared and known[at : at + compared] == new[:compared]:
-            return count, known[at + count :]
-    return 0, []
+        if compared > begin and known[at + begin : at + compared] == new[begin:compared]:
+            return at, count
+    return 0, 0
 
 
-def _from(data: bytes, cut: int) -> bytes:
-    """The segment from the unit at `cut` on: that track from there, the others from the same time, all tables."""
+def _equal_end(known: Sequence[bytes], found: Sequence[Unit], at: int) -> bool:
+    """Whether the last of `known` is what came again, and not torn."""
+    return known[-1] == found[len(known) - 1 - at].digest
+
+
+def _split(data: bytes, cut: int) -> tuple[bytes, bytes]:
+    """A segment before and from the unit at `cut`: the other tracks at the same time, the tables in both."""
     tracks = read_tracks(data)
     pid = packet_pid(data, cut)
     pts = tracks[pid].pts[tracks[pid].starts.index(cut)]
@@ -121,8 +163,12 @@ def _from(data: bytes, cut: int) -> bytes:
         for other, track in tracks.items()
     }
     begins[pid] = cut
-    return b"".join(
-        data[at : at + PACKET_BYTES]
-        for at in range(0, len(data), PACKET_BYTES)
-        if at >= begins.get(packet_pid(data, at), 0)
-    )
+    before, after = bytearray(), bytearray()
+    for at in range(0, len(data), PACKET_BYTES):
+        packet = data[at : at + PACKET_BYTES]
+        border = begins.get(packet_pid(data, at))
+        if border is None or at < border:
+            before += packet
+        if border is None or at >= border:
+            after += packet
+    return bytes(before), bytes(after)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamarchive.errors import UnreadableMediaError
@@ -36,6 +37,9 @@ _MISSING_END_MS = 1000
 
 _EXACT = frozenset({"mov", "matroska", "flac", "wav", "ogg"})
 """Containers that declare how long they are to the sample, or nearly."""
+
+_BYTES_A_CPU_SECOND = 20 << 20
+"""So much a slow machine reads at least (a fast one fifty times as much): a huge file gets its time."""
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot", b"styp")
 _TEXTS = {
@@ -84,13 +88,16 @@ async def probe(file: Path, *, name: str | None = None, silent_allowed: bool = F
     name = name or file.name
     size, kind = await asyncio.to_thread(_look, file, name)
     arguments = commands.inspect(file, _BEHIND_ID3 if kind == "mp3" else kind)
-    async with await sandbox.start(arguments, sandbox.PROBE, keep_lines=_STDERR_LINES) as process:
+    limits = replace(sandbox.PROBE, cpu_seconds=sandbox.PROBE.cpu_seconds + size // _BYTES_A_CPU_SECOND)
+    async with await sandbox.start(arguments, limits, keep_lines=_STDERR_LINES) as process:
         reached_ms = 0
         async for line in process.lines():
             if line.startswith("out_time_us="):
                 reached_ms = _microseconds(line) or reached_ms
-        await process.wait()
+        status = await process.wait()
         messages, complaint = process.messages, process.complaint
+    if status < 0 or any("received signal" in line for line in messages):
+        raise UnreadableMediaError(f"{name} takes too long to read, or too much memory; is it damaged?")
     info = _judge(name, size, reached_ms, messages, complaint)
     if not info.has_audio and not silent_allowed:
         raise UnreadableMediaError(f"{name} has a picture but no sound, so there is nothing to transcribe in it")
@@ -159,19 +166,21 @@ def _microseconds(line: str) -> int | None:
 
 
 @dataclass(slots=True)
-class _Report:
-    """What ffmpeg said about its input."""
+class Description:
+    """What ffmpeg says about its input."""
 
     format: str = ""
     declared_ms: int = 0
     video: str | None = None
+    """Codec of the first moving picture; None if there is none."""
     audio: str | None = None
     width: int | None = None
     height: int | None = None
 
 
-def _parse(messages: tuple[str, ...]) -> _Report:
-    report = _Report()
+def describe(messages: Sequence[str]) -> Description:
+    """What ffmpeg says of its input with ``-v info``; no tracks if it could not be opened."""
+    report = Description()
     for line in messages:
         if line.startswith(("Output #0", "Stream mapping:")):
             break
@@ -184,7 +193,7 @@ def _parse(messages: tuple[str, ...]) -> _Report:
     return report
 
 
-def _note_stream(report: _Report, match: re.Match[str]) -> None:
+def _note_stream(report: Description, match: re.Match[str]) -> None:
     if match["kind"] == "Audio":
         report.audio = report.audio or match["codec"]
     elif report.video is None and "(attached pic)" not in match["rest"]:
@@ -194,7 +203,7 @@ def _note_stream(report: _Report, match: re.Match[str]) -> None:
 
 
 def _judge(name: str, size: int, reached_ms: int, messages: tuple[str, ...], complaint: str) -> MediaInfo:
-    report = _parse(messages)
+    report = describe(messages)
     if report.audio is None and report.video is None:
         if any("moov atom not found" in line for line in messages):
             raise UnreadableMediaError(f"{name} is incomplete: its index is missing; copy or export it again")
@@ -212,7 +221,7 @@ def _judge(name: str, size: int, reached_ms: int, messages: tuple[str, ...], com
     )
 
 
-def _duration_ms(report: _Report, reached_ms: int) -> int:
+def _duration_ms(report: Description, reached_ms: int) -> int:
     """How long it is. The packets tell only about: ffmpeg counts them where they are decoded.
 
     It does not count the last one of FLAC (0.26 s at 16 kHz), nor how much later than that pictures are shown
@@ -222,7 +231,7 @@ def _duration_ms(report: _Report, reached_ms: int) -> int:
     return report.declared_ms if nearly and report.format.split(",")[0] in _EXACT else reached_ms
 
 
-def _damage(report: _Report, reached_ms: int, messages: tuple[str, ...]) -> str | None:
+def _damage(report: Description, reached_ms: int, messages: tuple[str, ...]) -> str | None:
     missing = report.declared_ms - reached_ms
     if missing > max(_MISSING_END_MS, report.declared_ms // 100) and "partial file" in "\n".join(messages):
         return f"The file ends after {_clock(reached_ms)} of the {_clock(report.declared_ms)} that it declares."

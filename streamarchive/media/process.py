@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import threading
+from asyncio.subprocess import DEVNULL, PIPE
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 
 from streamarchive.errors import MediaError
 from streamarchive.media import commands
+from streamarchive.media.addresses import without_secrets
 
 PATIENCE = 5.0
 """Seconds between the signals of `FfmpegProcess.stop`."""
@@ -36,8 +39,17 @@ _NOISE = (
     "encoder ",
     "video:",
     "size=",
+    "frame=",
+    "Stream mapping",
+    "(Re-)",
 )
 """How lines begin that explain nothing."""
+_ORIGIN = re.compile(r"^\[[^\]]*\] ")
+"""Which part of ffmpeg says it."""
+_CHATTER = ("] Opening '",)
+"""What is said with every file; the addresses in it may hold secrets."""
+_DESCRIBED = ("Output #0", "Stream mapping:")
+"""How the lines begin that follow the description of the input."""
 
 
 @cache
@@ -65,6 +77,7 @@ class FfmpegProcess:
         self._process = process
         self._head: list[str] = []
         self._tail: deque[str] = deque(maxlen=keep_lines)
+        self._described = asyncio.Event()
         self._reader = asyncio.create_task(self._read_stderr())
 
     @classmethod
@@ -77,9 +90,11 @@ class FfmpegProcess:
         keep_lines: int = TAIL_LINES,
         pass_fds: Collection[int] = (),
         feed: bool = False,
+        stdin: int | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> FfmpegProcess:
-        """Start ffmpeg with these arguments behind `wrapper` (default: `leash`). It inherits `pass_fds` and has a
-        stdin if `feed`.
+        """Start ffmpeg with these arguments behind `wrapper` (default: `leash`). It inherits `pass_fds`, has a
+        stdin if `feed` (or the open file `stdin`), and `environ` besides its plain `environment`.
 
         Raises `MediaError` if it cannot be started. Has to be called in the process's main thread: the
         kernel sends the parent-death signal when the *starting thread* ends.
@@ -93,10 +108,10 @@ class FfmpegProcess:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=cwd,
-                env=environment(),
-                stdin=asyncio.subprocess.PIPE if feed else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                env=environment() | dict(environ or {}),
+                stdin=stdin if stdin is not None else PIPE if feed else DEVNULL,
+                stdout=PIPE,
+                stderr=PIPE,
                 limit=_LINE_LIMIT,
                 start_new_session=True,
                 pass_fds=tuple(pass_fds),
@@ -139,9 +154,15 @@ class FfmpegProcess:
 
     @property
     def complaint(self) -> str:
-        """The last message that means something, for an error; empty if there was none."""
-        lines = [line.strip() for line in self.stderr_tail]
-        return next((line for line in reversed(lines) if line and not line.startswith(_NOISE)), "")
+        """The last message that means something, for an error, without what addresses hide; else empty."""
+        lines = (line.strip() for line in reversed(self.stderr_tail))
+        found = next((line for line in lines if line and not _ORIGIN.sub("", line).startswith(_NOISE)), "")
+        return without_secrets(found)
+
+    async def described(self) -> tuple[str, ...]:
+        """What it says of its input (with ``-v info``), once that is open; all it has said, if it ends before."""
+        await self._described.wait()
+        return self.messages
 
     async def lines(self) -> AsyncIterator[str]:
         """Lines of stdout until it ends."""
@@ -191,9 +212,13 @@ class FfmpegProcess:
             self._keep(lines)
             rest = rest[-4096:]
         self._keep([rest])
+        self._described.set()
 
     def _keep(self, lines: Sequence[bytes]) -> None:
         said = [line.decode("utf-8", "replace") for line in lines if line.strip()]
+        said = [line for line in said if not any(chatter in line for chatter in _CHATTER)]
+        if any(line.startswith(_DESCRIBED) for line in said):
+            self._described.set()
         room = HEAD_LINES - len(self._head)
         self._head.extend(said[:room])
         self._tail.extend(said[room:])

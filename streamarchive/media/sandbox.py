@@ -1,4 +1,5 @@
-"""The cage in which ffmpeg reads files from outside: little memory and time, no network, no new rights.
+"""The cage in which ffmpeg reads what comes from outside: little memory and time, no new rights, and no network
+unless it is there to read from it.
 
 The other half of the cage are the whitelists of `streamarchive.media.commands`. Some containers forbid
 `unshare`; what works here is found out once.
@@ -26,12 +27,17 @@ class Limits:
     cpu_seconds: int = 600
     file_bytes: int = 5 << 30
     """The longest file it may write."""
+    network: bool = False
+    """Whether it may use the network."""
 
 
 PROBE = Limits(cpu_seconds=120, file_bytes=0)
 DECODE = Limits(cpu_seconds=3600, file_bytes=0)
 LISTEN = Limits(cpu_seconds=24 * 3600, file_bytes=0)
 """For decoding a broadcast as it comes."""
+WATCH = Limits(cpu_seconds=60, file_bytes=0, network=True)
+"""For decoding the first seconds of a stream."""
+RECORD = Limits(memory_bytes=2 << 30, cpu_seconds=7 * 24 * 3600, file_bytes=4 << 30, network=True)
 ENCODE = Limits(memory_bytes=4 << 30, cpu_seconds=24 * 3600, file_bytes=1 << 40)
 
 
@@ -63,10 +69,10 @@ def wrapper(limits: Limits) -> list[str]:
             f"--as={limits.memory_bytes}",
             f"--cpu={limits.cpu_seconds}",
             f"--fsize={limits.file_bytes}",
-            "--nofile=64",
+            "--nofile=256" if limits.network else "--nofile=64",
             "--core=0",
         ]
-    return [*prefix, *_no_network()]
+    return prefix if limits.network else [*prefix, *_no_network()]
 
 
 def missing() -> list[str]:

@@ -7,10 +7,13 @@ depend on the others of its call. Everything here is synchronous and belongs to 
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from streamarchive.errors import TranscriptionError
 from streamarchive.models import Word
@@ -33,6 +36,10 @@ _CRUMB_SAMPLES = SAMPLE_RATE // 2
 Cancelled = Callable[[], bool]
 Features = Any
 """What an engine makes of one window's sound: only the engine looks inside."""
+
+
+REHEARSED_TOKENS = 100
+"""About what people say in 30 s."""
 
 
 class DecodingCancelledError(Exception):
@@ -63,6 +70,9 @@ class Engine(Protocol):
     """A loaded model."""
 
     info: ModelInfo
+
+    def rehearse(self, features: Sequence[Features], beam_size: int) -> None:
+        """Decode `REHEARSED_TOKENS` tokens for each window, whatever is heard: as much work as speech makes."""
 
     def tokenizer(self, language: str, task: str = "transcribe") -> Any:  # noqa: ANN401 - whisper's or alike
         """As whisper's: ``sot_sequence``, ``timestamp_begin``, ``encode``, ``decode``, ``split_tokens_on_…``"""
@@ -262,3 +272,11 @@ def _lines(
     for line, text, spoken in zip(lines, texts, words, strict=True):
         moved = tuple(Word(w.text, w.start_ms + offset_ms, w.end_ms + offset_ms, w.probability) for w in spoken)
         yield Line(offset_ms + line.start * FRAME_MS, offset_ms + line.end * FRAME_MS, text, moved)
+
+
+def rehearse(engine: Engine, beam_size: int, windows: int) -> float:
+    """Seconds that so many full windows take, decoded together. The first call also warms up."""
+    silence = np.zeros(WINDOW_SAMPLES, np.float32)
+    began = time.monotonic()
+    engine.rehearse([engine.encode(silence) for _ in range(windows)], beam_size)
+    return time.monotonic() - began

@@ -68,6 +68,7 @@ class EngineChild:
             "load": self._load,
             "transcribe": self._transcribe,
             "voice": self._score,
+            "rehearse": self._rehearse,
         }
         try:
             return handlers[message["op"]](message, payload)
@@ -94,6 +95,14 @@ class EngineChild:
         except DecodingCancelledError:
             return {"cancelled": True}, b""
         return {"results": [wire.result_to_wire(result) for result in results]}, b""
+
+    def _rehearse(self, message: wire.Message, _payload: bytes) -> tuple[wire.Message, bytes]:
+        from streamarchive.transcription.decoding import rehearse
+
+        if self._engine is None:
+            return {"error": "TranscriptionError", "sentence": "no model has been loaded"}, b""
+        seconds = [rehearse(self._engine, message["beam_size"], message["windows"]) for _ in range(2)]
+        return {"seconds": min(seconds)}, b""
 
     def _score(self, message: wire.Message, payload: bytes) -> tuple[wire.Message, bytes]:
         from streamarchive.transcription.voice import VoiceModel

@@ -88,6 +88,14 @@ class EngineProcess:
             for result in reply["results"]:
                 yield wire.result_from_wire(result)
 
+    async def rehearse(self, *, beam_size: int, windows: int) -> float:
+        """Seconds that so many full windows of speech take when they are decoded together."""
+        async with self._turns.turn(_URGENT):
+            child, _ = await self._loaded()
+            question = {"op": "rehearse", "beam_size": beam_size, "windows": windows}
+            reply, _payload = await self._ask_cancellable(child, question)
+        return float(reply["seconds"])
+
     async def voice(self, samples: Samples, state: bytes = b"") -> tuple[tuple[float, ...], bytes]:
         """How likely each 32 ms is speech; see `streamarchive.transcription.voice.VoiceStream`."""
         child = await self._running()

@@ -23,6 +23,7 @@ from streamarchive.errors import ModelUnavailableError
 from streamarchive.protocols import TranscribeOptions
 from streamarchive.transcription import checkpoints, convert, encoders
 from streamarchive.transcription.decoding import (
+    REHEARSED_TOKENS,
     WINDOW_SAMPLES,
     Ask,
     Cancelled,
@@ -95,6 +96,17 @@ class FasterEngine:
             return_no_speech_prob=True,
         )
         return [_decoded(result) for result in results]
+
+    def rehearse(self, features: Sequence[NDArray[np.float32]], beam_size: int) -> None:
+        """Decode a fixed number of tokens for each window."""
+        tokenizer = self.tokenizer("en")
+        self._model.generate(
+            _view(np.concatenate(list(features))),
+            [[*tokenizer.sot_sequence, tokenizer.no_timestamps]] * len(features),
+            beam_size=beam_size,
+            max_length=2 * REHEARSED_TOKENS,  # of which CTranslate2 gives half to the text
+            suppress_tokens=[*self._suppressed("en"), tokenizer.eot],
+        )
 
     def align(
         self, features: NDArray[np.float32], lines: Sequence[TimedTokens], language: str, task: str

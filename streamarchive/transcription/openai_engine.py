@@ -19,7 +19,13 @@ from whisper.tokenizer import get_tokenizer
 from streamarchive.protocols import TranscribeOptions
 from streamarchive.transcription import checkpoints, encoders
 from streamarchive.transcription.alignment import token_times
-from streamarchive.transcription.decoding import Ask, Cancelled, Decoded, DecodingCancelledError
+from streamarchive.transcription.decoding import (
+    REHEARSED_TOKENS,
+    Ask,
+    Cancelled,
+    Decoded,
+    DecodingCancelledError,
+)
 from streamarchive.transcription.words import TimedTokens, TokenTimes
 
 if TYPE_CHECKING:
@@ -80,6 +86,18 @@ class OpenAIEngine:
         task = _BatchTask(self._model, how)
         task.logit_filters.append(_StopWhen(cancelled))
         return task.decoded(torch.cat([ask.features for ask in asks]))
+
+    def rehearse(self, features: Sequence[torch.Tensor], beam_size: int) -> None:
+        """Decode a fixed number of tokens for each window."""
+        how = DecodingOptions(
+            language="en",
+            beam_size=beam_size,
+            sample_len=REHEARSED_TOKENS,
+            without_timestamps=True,
+            suppress_tokens=[-1, self.tokenizer("en").eot],
+            fp16=self._fp16,
+        )
+        _BatchTask(self._model, how).decoded(torch.cat(list(features)))
 
     def align(
         self, features: torch.Tensor, lines: Sequence[TimedTokens], language: str, task: str

@@ -7,22 +7,21 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import expect
 
-from streamarchive.catalogue import accounts, corrections, passwords, suggestions, transcripts
+from streamarchive.catalogue import corrections, suggestions, transcripts
 from streamarchive.models import CueDraft, Role, RunStage, Word
+from tests import people
+from tests.people import PASSWORD
 from tests.site import TALK, draft
 from tests.waiting import until_async
 from workers.indexer import drain
 
-PASSWORD = "correct horse battery"
 AREA = "li.line textarea"
 
 
 @pytest.fixture
 async def interview_id(site):
-    password_hash = await passwords.hash_password(PASSWORD)
-    async with site.services.database.write() as tx:
-        for name in ("eva", "adam"):
-            await accounts.add_user(tx, name, Role.EDITOR, password_hash)
+    for name in ("eva", "adam"):
+        await people.add(site, name, Role.EDITOR)
     return await site.ready({"en": "A talk"}, languages=("en", "zh"))
 
 
@@ -253,16 +252,22 @@ async def test_what_a_later_run_suggests_is_followed_or_dismissed_on_the_page(ch
         await expect(page.locator(".suggestion, [data-suggested]")).to_have_count(0)
 
 
-async def test_a_suggestion_about_a_line_that_somebody_has_changed_is_not_followed(chromium, site, suggested_id):
+async def test_a_suggestion_that_does_not_stand_any_more_is_not_followed(chromium, site, suggested_id):
+    """The line has changed, or somebody else has answered: its own page says so and shows what stands there."""
     async with signed_in(chromium, site, suggested_id) as page:
-        await expect(page.locator(".suggestion")).to_have_count(2)
-        await page.route("**/events*", lambda route: route.abort())
-        recording_id = (await site.interview(suggested_id)).recording_id
+        address = page.url
         await page.evaluate("document.querySelector('li.line').dataset.revision = 0")
         await page.locator(".suggestion [value^=follow]").first.click()
-        await expect(page.locator(".both blockquote")).to_have_text("Welcome to Beijing.")
-        async with site.services.database.read() as connection:
-            assert len(await suggestions.of_recording(connection, recording_id)) == 2
+        await expect(page.get_by_role("alert")).to_contain_text("somebody else has changed this line")
+        await expect(page.locator("#text")).to_have_value("Welcome to Beijing.")
+        await page.goto(address)
+        async with site.services.database.write() as tx:
+            recording_id = (await site.interview(suggested_id)).recording_id
+            for one in await suggestions.of_recording(tx, recording_id):
+                await suggestions.dismiss(tx, one.id, None)
+        await page.locator(".suggestion [value^=follow]").first.click()
+        await expect(page.get_by_role("alert")).to_contain_text("somebody has answered this suggestion already")
+        await expect(page.locator("#text")).to_have_value("Welcome to Beijing.")
 
 
 async def test_suggestions_are_answered_by_plain_forms_and_stay_in_the_history(chromium, site, suggested_id):

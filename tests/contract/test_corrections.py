@@ -408,7 +408,7 @@ async def test_nobody_decides_on_a_line_that_they_have_not_seen(desk: Desk) -> N
         with pytest.raises(StaleCueError):
             async with desk.database.write() as tx:
                 await decide(tx, cue.id, cue.revision + 1, one.id, desk.editor)
-        with pytest.raises(NotFoundError):
+        with pytest.raises(EditError, match="answered"):
             async with desk.database.write() as tx:
                 await decide(tx, cue.id, cue.revision, suggestions.SuggestionId(one.id + 1), desk.editor)
     assert await suggested(desk) == [one]

@@ -8,7 +8,7 @@ import pytest
 from streamarchive.catalogue import changes, recordings, streams
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import DatabaseError, FencedError, NotFoundError
-from streamarchive.models import AssetKind, Gap, Recording, RecordingId, RecordingState, StreamState
+from streamarchive.models import AssetKind, Gap, GapReason, Recording, RecordingId, RecordingState, StreamState
 from streamarchive.protocols import StoredObject
 from tests import factories
 from tests.factories import SEGMENT_TICKS, OnAir, commit, segment
@@ -29,9 +29,9 @@ async def gaps(database: Database, recording_id: RecordingId) -> list[Gap]:
         return await recordings.gaps(connection, recording_id)
 
 
-async def open_gap(database: Database, air: OnAir, reason: str = "the source broke off") -> None:
+async def open_gap(database: Database, air: OnAir, reason: GapReason = GapReason.BROKE_OFF) -> None:
     async with database.write() as tx:
-        await recordings.open_gap(tx, air.stream, air.recording_id, reason)
+        await recordings.open_gap(tx, air.stream, air.recording_id, reason, "in words")
 
 
 async def taken_over(database: Database, air: OnAir) -> OnAir:
@@ -100,7 +100,7 @@ async def test_whoever_lost_the_stream_writes_nothing_any_more(database: Databas
         lambda tx: recordings.begin(tx, first.stream, has_video=True),
         lambda tx: recordings.begin_take(tx, first.stream, first.recording_id),
         lambda tx: recordings.end_take(tx, first.stream, first.take.id),
-        lambda tx: recordings.open_gap(tx, first.stream, first.recording_id, "late"),
+        lambda tx: recordings.open_gap(tx, first.stream, first.recording_id, GapReason.STALLED),
         lambda tx: recordings.finish(tx, first.stream, first.recording_id),
     ):
         with pytest.raises(FencedError):
@@ -135,20 +135,42 @@ async def test_a_gap_begins_at_the_last_arrival_and_ends_with_the_next_segment(d
     last = segment(air.take, 0)
     await commit(database, air, last)
     await open_gap(database, air)
-    await open_gap(database, air, "and it refuses")  # still the same one
+    await open_gap(database, air, GapReason.REFUSED)  # still the same one
     [gap] = await gaps(database, air.recording_id)
     assert (gap.at_ms, gap.began_at, gap.ended_at) == (4_000, last.arrived_at, None)
-    assert gap.reason == "the source broke off"
-    await commit(database, air, segment(air.take, 1))
+    assert (gap.reason, gap.detail) == (GapReason.BROKE_OFF, "in words")
+    await commit(database, air, segment(air.take, 1), first=True)
     [gap] = await gaps(database, air.recording_id)
     assert gap.ended_at is not None
     assert gap.ended_at >= gap.began_at
-    await open_gap(database, air, "again")
-    await commit(database, air, segment(air.take, 2))
+    await open_gap(database, air)
+    await commit(database, air, segment(air.take, 2), first=True)
     assert [(gap.at_ms, gap.ended_at is None) for gap in await gaps(database, air.recording_id)] == [
         (4_000, False),
         (8_000, False),
     ]
+
+
+async def test_what_is_rescued_later_stands_before_the_gap(database: Database) -> None:
+    air = await factories.on_air(database)
+    await commit(database, air, segment(air.take, 0))
+    await open_gap(database, air)
+    rescued = segment(air.take, 1)
+    await commit(database, air, rescued)
+    [gap] = await gaps(database, air.recording_id)
+    assert (gap.at_ms, gap.began_at, gap.ended_at) == (8_000, rescued.arrived_at, None)
+
+
+async def test_a_take_that_goes_on_where_the_last_one_ended_leaves_no_gap(database: Database) -> None:
+    air = await factories.on_air(database)
+    await commit(database, air, segment(air.take, 0))
+    await open_gap(database, air)
+    async with database.write() as tx:
+        last = await changes.newest_id(tx)
+    await commit(database, air, segment(air.take, 1), first=True, joined=True)
+    assert await gaps(database, air.recording_id) == []
+    async with database.read() as connection:
+        assert {change.kind for change in await changes.after(connection, last)} == {"media", "gap"}
 
 
 async def test_a_late_beginning_is_no_gap_and_nor_is_the_end(database: Database) -> None:

@@ -129,6 +129,41 @@ async def test_what_is_released_can_be_claimed_at_once(database: Database) -> No
     assert (await claim(database, stream_id, "b", factories.LEASE)).epoch == stream.epoch + 1
 
 
+async def test_an_offered_stream_is_given_to_the_first_that_stands_by(database: Database) -> None:
+    _, stream_id = await create(database)
+    first = await claim(database, stream_id, "a", factories.LEASE)
+    assert not await streams.stand_by(database, stream_id, "b"), "it is not on offer"
+    await streams.offer(database, stream_id, first.epoch, factories.LEASE)
+    ready = await asyncio.gather(*(streams.stand_by(database, stream_id, name) for name in "bcd"))
+    assert sorted(ready) == [False, False, True]
+    offered = await streams.renew(database, stream_id, first.epoch, factories.LEASE)
+    assert offered.offered
+    assert offered.successor in tuple("bcd")
+    await streams.hand_over(database, offered, factories.LEASE)
+    async with database.read() as connection:
+        given = await streams.get(connection, stream_id)
+    assert (given.owner, given.epoch) == (offered.successor, first.epoch + 1)
+    assert (given.offered, given.successor) == (False, None)
+    assert await due(database) == []
+    for step in (
+        streams.hand_over(database, offered, factories.LEASE),
+        streams.offer(database, stream_id, first.epoch, factories.LEASE),
+    ):
+        with pytest.raises(FencedError):
+            await step
+
+
+async def test_a_lead_in_makes_a_stream_due_earlier(database: Database) -> None:
+    interview_id = await factories.interview(database)
+    async with database.write() as tx:
+        later = await now(tx) + timedelta(minutes=10)
+        far = await streams.create(tx, interview_id, URL, starts_at=later, lead_in=timedelta(minutes=1))
+        near = await streams.create(tx, interview_id, URL, starts_at=later, lead_in=timedelta(minutes=11))
+    assert await due(database) == [near]
+    async with database.read() as connection:
+        assert await streams.next_start(connection) == (await streams.get(connection, far)).begins_at
+
+
 async def test_an_ended_stream_is_nobodys(database: Database) -> None:
     interview_id, stream_id = await create(database)
     stream = await claim(database, stream_id, "a", factories.LEASE)

@@ -168,6 +168,11 @@ async def test_a_prompt_is_taken_and_one_that_is_too_long_is_cut(shared, spoken)
     assert prompted.lines
 
 
+async def test_more_windows_take_longer_to_rehearse(shared):
+    one, four = [await shared.rehearse(beam_size=5, windows=windows) for windows in (1, 4)]
+    assert 0 < one < four
+
+
 async def test_a_model_that_cannot_translate_says_so(shared, spoken):
     assert "translate" not in (await shared.load()).capabilities
     with pytest.raises(TranscriptionError, match="whisper-demo cannot translate: take another"):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from streamarchive.captions import from_vtt
 from streamarchive.demo.voices import UNHEARD, Synthesiser, save_wave
-from tests.archive import Archive
+from tests.archive import MODEL, Archive
 
 SENTENCES = (
     "I prefer the windows because it is really fast.",
@@ -100,6 +102,32 @@ async def test_a_file_becomes_captions_without_any_archive(archive: Archive, spe
     assert not archive.folder.exists()
     srt = (await archive.do("transcribe", speech, "--format", "srt")).out
     assert srt.startswith("1\n00:00:0")
+
+
+async def test_several_files_become_captions_in_a_folder(archive: Archive, speech: Path, tmp_path: Path):
+    """On the other engine; one file that is none does not keep the others from being written."""
+    bad, folder = tmp_path / "bad.mp4", tmp_path / "captions"
+    bad.write_bytes(b"no media at all")
+    how = ("--engine", "faster", "--model", MODEL, "--words", "--language", "en")
+    outcome = await archive.run("transcribe", bad, speech, *how, "-o", folder)
+    assert outcome.status == 1
+    assert "bad.mp4" in outcome.err
+    (written,) = folder.iterdir()
+    assert written.name == f"{speech.stem}.vtt"
+    captions = from_vtt(written.read_text(encoding="utf-8"))
+    assert len(captions) > 5
+    assert all(" " not in caption.text for caption in captions)
+    missing = await archive.run("transcribe", bad, speech)
+    assert (missing.status, missing.out) == (2, "")
+    assert "need a folder: name one with -o" in missing.err
+
+
+async def test_the_doctor_says_whether_the_models_keep_up(archive: Archive):
+    found = (await archive.run("doctor", "--speed", "--json")).json()
+    said = {finding["subject"]: finding["sentence"] for finding in found}
+    live = r"whisper-demo (keeps up live: it hears|does not keep up live: it takes) .*\d\.\d s.*"
+    assert re.fullmatch(live, said["live captions"])
+    assert re.fullmatch(r"an hour of speech takes whisper-demo about \d+ min", said["final pass"])
 
 
 async def test_the_index_can_be_deleted_and_built_anew(archive: Archive, speech: Path):

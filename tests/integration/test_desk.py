@@ -407,6 +407,39 @@ async def test_a_stream_is_scheduled_and_stopped(site: Site, producer: Client):
     assert [action for action, *_ in await actions(site)][-2:] == ["interview created", "stream stopped"]
 
 
+async def test_a_scheduled_stream_has_a_lead_in_and_runs_over(site: Site, producer: Client):
+    interview_id = await created(producer)
+    fields = {"address": "https://8.8.8.8/live.m3u8", "starts": "2099-01-01T10:00", "ends": "2099-01-01T11:00"}
+    assert (await producer.post(f"/desk/{interview_id}/streams", fields)).status == 303
+    async with site.services.database.read() as connection:
+        (stream,) = await streams.of_interview(connection, interview_id)
+    assert stream.begins_at.isoformat() == "2099-01-01T09:59:00+00:00"
+    assert stream.overruns
+
+
+async def test_the_next_interview_begins_while_the_source_is_on_air(site: Site, producer: Client):
+    broadcast = await site.go_live({"en": "First talk"})
+    await broadcast.add_segments(3)
+    following = await created(producer)
+    page = (await producer.get(f"/desk/{broadcast.interview_id}")).text
+    assert "Batteries, explained" in page
+    path = f"/desk/{broadcast.interview_id}/streams/{broadcast.stream.id}/next"
+    refused = await producer.post(path, {"next": broadcast.interview_id})
+    assert refused.status == 400
+    assert refused.notices
+    answer = await producer.post(path, {"next": following})
+    assert answer.status == 303
+    assert answer.location.startswith(f"/desk/{following}")
+    first, second = await site.interview(broadcast.interview_id), await site.interview(following)
+    assert second.recording_id == broadcast.recording_id
+    assert first.out_ms == second.in_ms
+    assert (await actions(site))[-1][0] == "next interview"
+    # The cut is moved by the in point of the second.
+    assert (await producer.post(f"/desk/{following}/cut", {"in": "0:04", "out": ""})).status == 303
+    assert (await site.interview(broadcast.interview_id)).out_ms == 4_000
+    assert (await site.interview(broadcast.interview_id)).stage is Stage.PROCESSING
+
+
 @pytest.mark.parametrize(
     ("fields", "about"),
     [

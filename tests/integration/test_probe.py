@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from streamarchive.errors import UnreadableMediaError
+from streamarchive.media import probe as probing
+from streamarchive.media import sandbox
 from streamarchive.media.probe import probe
 from tests.media import make, run_ffmpeg
 
@@ -55,6 +58,19 @@ async def test_the_last_packet_counts(tmp_path, name, options):
     sound_only = name.endswith("flac")
     file = make(tmp_path / name, 4, *options, video=not sound_only, audio=sound_only)
     assert abs((await probe(file, silent_allowed=True)).duration_ms - 4000) <= 20
+
+
+async def test_a_file_that_cannot_be_read_in_time_is_refused_not_cut_short(tmp_path, monkeypatch):
+    """What a limit ends has not reached the end of the file, though ffmpeg says that it exits normally."""
+    file = make(tmp_path / "a.wav", 1, "-c:a", "pcm_u8", "-bitexact", video=False)
+    head = bytearray(file.read_bytes()[:44])
+    head[4:8], head[40:44] = (4_000_000_036).to_bytes(4, "little"), (4_000_000_000).to_bytes(4, "little")
+    file.write_bytes(head)
+    os.truncate(file, 4_000_000_044)  # a hole: it takes no room
+    monkeypatch.setattr(probing, "_BYTES_A_CPU_SECOND", 1 << 40)
+    monkeypatch.setattr(sandbox, "PROBE", sandbox.Limits(cpu_seconds=1, file_bytes=0))
+    with pytest.raises(UnreadableMediaError, match=r"a\.wav takes too long to read"):
+        await probe(file)
 
 
 async def test_a_cover_picture_is_no_video(tmp_path):

@@ -141,14 +141,20 @@ async def test_pages_hear_of_their_own_interview_only(site, broadcast):
         assert [line["text"] for line in (await stream.next("lines"))["added"]] == ["For you."]
 
 
-async def test_a_gap_appears_and_its_length_follows(site, broadcast):
+async def test_a_gap_appears_its_length_follows_and_it_goes_when_it_is_filled(site, broadcast):
     async with listening(site, broadcast.interview_id) as stream:
         await broadcast.interrupt()
-        gap = await stream.next("gap")
-        assert (gap["start_ms"], gap["missing_ms"]) == (2_000, 0)
+        [gap] = (await stream.next("gaps"))["gaps"]
+        assert gap["start_ms"] == 2_000
+        assert "the recorder was stopped" in gap["text"]
         await broadcast.add_segments(1)
-        again = await stream.next("gap")
+        [again] = (await stream.next("gaps"))["gaps"]
         assert again["key"] == gap["key"]
+        assert again["text"] != gap["text"]
+        await broadcast.interrupt()
+        assert len((await stream.next("gaps"))["gaps"]) == 2
+        await broadcast.add_segments(1, joined=True)
+        assert (await stream.next("gaps"))["gaps"] == [again]
 
 
 async def test_the_page_follows_from_live_to_the_finished_file(site, broadcast):

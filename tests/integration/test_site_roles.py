@@ -37,8 +37,9 @@ LISTED = {
     Role.ADMIN: {Visibility.PUBLIC, Visibility.UNLISTED, Visibility.DRAFT},
 }
 RANK = {role: rank for rank, role in enumerate(ASKERS)}
-OPEN_TO_CHANGE = {"/language", "/sign-in"}
-"""The only addresses at which somebody without an account may send anything."""
+INGEST = {route.path for route in ROUTES if route.path.startswith("/ingest/")}
+OPEN_TO_CHANGE = {"/language", "/sign-in", *INGEST}
+"""The only addresses at which somebody without an account may send anything; encoders have a stream's token."""
 LEAST = {"/desk": Role.PRODUCER, "/account": Role.EDITOR, "/api/cues": Role.EDITOR, "/sign-out": Role.EDITOR}
 ABOUT_ONE = [route for route in ROUTES if re.search(r"\{(id|reference|cue)\b", route.path)]
 LISTS = {"/": "", "/search": "?q=zeppelin", "/api/search": "?q=zeppelin", "/api/interviews": "", "/desk": ""}

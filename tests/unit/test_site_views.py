@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamarchive.models import Cue, CueId, Gap, RecordingId, TranscriptId
+from streamarchive.models import Cue, CueId, Gap, GapReason, RecordingId, TranscriptId
 from web import ranges, views, wording
 
 AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -49,7 +49,7 @@ def test_a_speaker_is_named_where_they_begin():
 
 
 def test_a_gap_stands_between_what_was_said_before_and_after_it():
-    gap = Gap(RecordingId(1), 2000, AT, AT + timedelta(seconds=7), "restarted")
+    gap = Gap(RecordingId(1), 2000, AT, AT + timedelta(seconds=7), GapReason.STALLED, "")
     lines = views.lines([cue(1, 0), cue(2, 2000)], [gap], "/i")
     assert [line.key for line in lines] == ["c1", "gap2000", "c2"]
     assert lines[1].end_ms - lines[1].start_ms == 7000

@@ -6,6 +6,8 @@ import pytest
 
 from streamarchive.errors import SourceError
 from streamarchive.media import source
+from streamarchive.media.addresses import Protocol, parse, shown, without_secrets
+from streamarchive.media.egress import Rules, refuse_private
 
 PRIVATE = [
     "127.0.0.1",
@@ -19,46 +21,107 @@ PRIVATE = [
     "100.64.0.1",
     "224.0.0.1",
     "fd00::1",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::",
 ]
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_addresses_that_are_not_public_are_refused(address):
     with pytest.raises(SourceError, match="private network"):
-        source.refuse_private([ip_address(address)], (), "camera")
+        refuse_private([ip_address(address)], (), "camera")
 
 
 def test_one_private_address_among_public_ones_is_enough():
     addresses = [ip_address("93.184.216.34"), ip_address("10.0.0.1")]
     with pytest.raises(SourceError, match=r"10\.0\.0\.1"):
-        source.refuse_private(addresses, (), "camera")
+        refuse_private(addresses, (), "camera")
 
 
 def test_a_listed_network_is_allowed():
-    source.refuse_private([ip_address("10.1.2.3")], [ip_network("10.0.0.0/8")], "camera")
+    refuse_private([ip_address("10.1.2.3")], [ip_network("10.0.0.0/8")], "camera")
 
 
 def test_public_addresses_are_allowed():
-    source.refuse_private([ip_address("93.184.216.34"), ip_address("2606:2800:220:1::1")], (), "camera")
+    refuse_private([ip_address("93.184.216.34"), ip_address("2606:2800:220:1::1")], (), "camera")
 
 
 @pytest.mark.parametrize(
     "url",
-    ["rtmp://host/app", "file:///etc/passwd", "ftp://host/x", "plain words", "http://", "http://host:port/"],
+    [
+        "file:///etc/passwd",
+        "ftp://host/x",
+        "concat:a|b",
+        "plain words",
+        "http://",
+        "http://host:port/",
+        "http://host/a\nb",
+        "rtmp://host",
+        "srt://host",
+        "srt://host:0?mode=caller",
+        "srt://host:9000?mode=rendezvous",
+        "srt://host:9000?passphrase=short",
+        "srt://host:9000?localaddr=10.0.0.1",
+        "srt://:9000?mode=listener",
+        "srt://:80?mode=listener&passphrase=0123456789",
+        "srt://10.0.0.1:9000?mode=listener&passphrase=0123456789",
+    ],
 )
-async def test_addresses_that_cannot_be_streams_are_refused_in_a_sentence(url):
+def test_addresses_that_cannot_be_streams_are_refused_in_a_sentence(url):
     with pytest.raises(SourceError) as caught:
-        await source.vet(url)
+        parse(url)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "protocol", "port"),
+    [
+        ("https://host/live.m3u8", Protocol.HTTP, 443),
+        ("rtmp://host/app/stream", Protocol.RTMP, 1935),
+        ("rtsps://user:word@host/camera", Protocol.RTSP, 322),
+        ("srt://host:9000", Protocol.SRT, 9000),
+        ("srt://:9000?mode=listener&passphrase=0123456789", Protocol.SRT_LISTENER, 9000),
+        ("push:http", Protocol.PUSH_HTTP, 0),
+    ],
+)
+def test_every_way_in_has_its_kind_of_address(url, protocol, port):
+    address = parse(url)
+    assert (address.protocol, address.port) == (protocol, port)
+
+
 async def test_a_loopback_address_needs_permission():
+    url = "http://127.0.0.1:1/live.m3u8"
     with pytest.raises(SourceError, match="STREAMARCHIVE_ALLOW_NETWORKS"):
-        await source.vet("http://127.0.0.1:1/live.m3u8")
-    await source.vet("http://127.0.0.1:1/live.m3u8", exact_host_allowed=True)
+        await source.vet(url, Rules())
+    await source.vet(url, Rules(exact=("127.0.0.1", 1)))
+    with pytest.raises(SourceError, match="private network"):
+        await source.vet(url, Rules(exact=("127.0.0.1", 2)))
 
 
-async def test_a_password_in_the_address_is_not_shown():
-    with pytest.raises(SourceError) as caught:
-        await source.vet("srt://user:secret@host:1/x")
-    assert "secret" not in str(caught.value)
+SECRET = [
+    ("https://user:WORD@host/live.m3u8", "https://host/live.m3u8"),
+    ("https://host:444/live.m3u8?token=WORD&x=1", "https://host:444/live.m3u8?…"),
+    ("rtmp://host/app/WORD?key=WORD", "rtmp://host/app/…?…"),
+    ("rtsp://user:WORD@[2001:db8::1]:554/camera", "rtsp://[2001:db8::1]:554/camera"),
+    ("srt://:9000?mode=listener&passphrase=WORDWORDWORD", "srt://:9000?mode=listener"),
+    ("srt://host:9000?passphrase=WORDWORDWORD", "srt://host:9000?…"),
+    ("http://user:WORD@host:port/", "http:…"),
+]
+
+
+@pytest.mark.parametrize(("url", "expected"), SECRET)
+def test_what_may_be_secret_in_an_address_is_not_shown(url, expected):
+    assert shown(url) == expected
+    assert (
+        without_secrets(f"[srt @ 0x1] Connection to {url} failed")
+        == f"[srt @ 0x1] Connection to {expected} failed"
+    )
+
+
+@pytest.mark.parametrize("url", [url for url, _ in SECRET])
+def test_what_is_secret_is_in_no_representation(url):
+    try:
+        said = repr(parse(url))
+    except SourceError as error:
+        said = str(error)
+    assert "WORD" not in said

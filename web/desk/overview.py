@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import ingest, jobs
 from streamarchive.catalogue import recordings, streams, uploads
+from streamarchive.media.addresses import shown
 from streamarchive.models import (
     Interview,
     Job,
@@ -20,7 +21,6 @@ from streamarchive.models import (
     Upload,
     UploadState,
 )
-from streamarchive.settings import redact
 
 from ..languages import Language
 from ..state import job_label, job_note
@@ -83,6 +83,7 @@ class Source:
     starts_at: datetime
     ends_at: datetime | None
     stopping: bool
+    overrun: bool
     error: str | None
 
 
@@ -128,7 +129,7 @@ async def overview(
         steps=tuple(steps),
         arriving=tuple(_arriving(upload) for upload in arriving),
         refused=tuple(_refused(upload) for upload in _newest_refused(taken_in, moment)),
-        sources=tuple(_source(stream) for stream in live),
+        sources=tuple(_source(stream, moment) for stream in live),
         versions=tuple(_version(recording, interview) for recording in kept),
         busy=bool(arriving or live) or any(step.can_cancel for step in steps),
     )
@@ -199,14 +200,15 @@ def _refused(upload: Upload) -> Refused:
     return Refused(upload.file_name, upload.error or "", upload.updated_at)
 
 
-def _source(stream: Stream) -> Source:
+def _source(stream: Stream, moment: datetime) -> Source:
     return Source(
         id=stream.id,
-        address=redact(stream.url),
+        address=shown(stream.url),
         state=stream.state,
         starts_at=stream.starts_at,
         ends_at=stream.ends_at,
         stopping=stream.stop_requested,
+        overrun=stream.state is StreamState.RECORDING and stream.overrun(moment),
         error=stream.last_error,
     )
 

@@ -67,7 +67,7 @@ async def kill_recorder(request: web.Request) -> web.StreamResponse:
     """Kill -9 the process that records."""
     process = await director.kill_recorder(request.app[SERVICES].database)
     _ = request[VISIT].language.gettext
-    sentence = _("Process %(process)s, the recorder, was killed. The gap appears in a few seconds.")
+    sentence = _("Process %(process)s, the recorder, was killed. A gap shows until what was missed is fetched.")
     return await _done(request, sentence % {"process": process})
 
 

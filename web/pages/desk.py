@@ -14,6 +14,7 @@ from streamarchive import ingest, jobs, text
 from streamarchive.catalogue import interviews, uploads
 from streamarchive.catalogue.database import now
 from streamarchive.errors import UsageError
+from streamarchive.media import disk
 from streamarchive.models import Interview, InterviewId, Role, Stage, Visibility
 
 from .. import auth
@@ -58,6 +59,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "wanted": wanted,
         "typed": typed,
         "filters": _filters(language, typed),
+        "room": disk.room(await request.app[SERVICES].store.free_fraction()),
         "next_url": _url(wanted, typed, offset + PAGE) if len(found) > offset + PAGE else None,
     }
     return private(request.app[RENDERER].page(request, "desk.html", context))

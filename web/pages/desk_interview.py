@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings, streams
+from streamarchive.catalogue import cuts, interviews, recordings, streams
 from streamarchive.catalogue.database import now
 from streamarchive.errors import NotFoundError, SourceError, UsageError
 from streamarchive.media import source
+from streamarchive.media.addresses import shown
 from streamarchive.media.incoming import Incoming
-from streamarchive.models import Interview, RecordingId, Stage, StreamId, Visibility
-from streamarchive.settings import redact
+from streamarchive.models import Interview, RecordingId, Role, Stage, StreamId, StreamState, Visibility
 
 from .. import auth
 from .. import state as states
@@ -45,9 +45,13 @@ async def page(
     refused: Mapping[str, str] | None = None,
     stream: Mapping[str, str] | None = None,
     cut: tuple[str, str] | None = None,
+    found: Mapping[str, object] | None = None,
     status: int = 200,
 ) -> web.Response:
-    """The page; `refused` says by section what was wrong with a form, the others are what was typed."""
+    """The page; `refused` says by section what was wrong with a form, the others are what was typed.
+
+    `found` is a ``signal`` with its ``picture``, or the ``entrance`` of a stream that an encoder sends.
+    """
     visit = request[VISIT]
     async with request.app[SERVICES].database.read() as connection:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
@@ -66,8 +70,14 @@ async def page(
             "in_out": cut or (moments.shown(interview.in_ms), moments.shown(interview.out_ms)),
             "stream": stream or {},
             "refused": refused or {},
+            "signal": None,
+            "entrance": None,
+            "takes_rtmp": bool(request.app[SERVICES].settings.rtmp_server),
+            **(found or {}),
             "done": done_sentence(request.query.get("done", ""), visit.language),
             **await work_context(connection, request, interview),
+            "following": [],
+            **await next_context(connection, request, interview),
             **await form_context(connection, request, typed or details.from_interview(interview)),
         }
     return private(request.app[RENDERER].page(request, "desk_interview.html", context, status=status))
@@ -89,6 +99,25 @@ async def work_context(
     return {"overview": found, "is_live": interview.stage is Stage.LIVE}
 
 
+async def next_context(
+    connection: AsyncConnection, request: web.Request, interview: Interview
+) -> dict[str, object]:
+    """What could go on with the source that is being recorded."""
+    running = next(
+        (
+            stream
+            for stream in await streams.of_interview(connection, interview.id)
+            if stream.state is StreamState.RECORDING
+        ),
+        None,
+    )
+    if running is None:
+        return {}
+    code = request[VISIT].language.code
+    waiting = await interviews.unrecorded(connection, Role.PRODUCER)
+    return {"running_stream": running.id, "following": [(one.id, title_of(one, code)) for one in waiting]}
+
+
 def done_sentence(what: str, language: Language) -> str:
     """What has just been done, for the head of the page."""
     _ = language.gettext
@@ -105,6 +134,7 @@ def done_sentence(what: str, language: Language) -> str:
         "cut": _("The in and out points are set."),
         "stream": _("The stream is set."),
         "stopping": _("Recording ends in a moment."),
+        "next": _("The next interview has begun; this one ends here. The cut can be moved by its in point."),
         "uploaded": _("The file has arrived and is being checked."),
         "chosen": _("The page shows this recording now."),
         "retried": _("It is tried again."),
@@ -180,7 +210,7 @@ async def cut(request: web.Request) -> web.StreamResponse:
         interview = await _open(tx, request)
         sentence = await _cut_problem(tx, interview, in_ms, out_ms, request[VISIT].language)
         if not sentence:
-            await interviews.cut(tx, interview.id, in_ms, out_ms)
+            await cuts.cut(tx, interview.id, in_ms, out_ms)
             about = {"from": [interview.in_ms, interview.out_ms], "to": [in_ms, out_ms]}
             await auth.note(tx, request, "interview cut", interview.id, about)
     if sentence:
@@ -229,25 +259,35 @@ async def add_stream(request: web.Request) -> web.StreamResponse:
     try:
         starts_at = details.moment(str(form.get("starts_exact", "")) or typed["starts"], visit.language.gettext)
         ends_at = details.moment(str(form.get("ends_exact", "")) or typed["ends"], visit.language.gettext)
-        _check_times(starts_at or moment, ends_at, moment, visit.language)
-        await source.vet(typed["address"], services.settings.networks)
+        check_times(starts_at or moment, ends_at, moment, visit.language)
+        rules = source.rules_for(typed["address"], services.settings)
+        await source.vet(typed["address"], rules)
     except (UsageError, SourceError) as error:
         return await page(request, stream=typed, refused={"stream": str(error)}, status=400)
     if not typed["anyway"] and (starts_at or moment) < moment + _SOON:
         try:
-            await source.check(typed["address"], services.settings.networks)
+            await source.check(typed["address"], rules)
         except SourceError as error:
             unsure = {**typed, "unsure": "1"}
             return await page(request, stream=unsure, refused={"stream": str(error)}, status=400)
     async with services.database.write() as tx:
         await _open(tx, request)
-        await streams.create(tx, interview.id, typed["address"], starts_at=starts_at, ends_at=ends_at)
-        about = {"address": redact(typed["address"]), "starts": str(starts_at or ""), "ends": str(ends_at or "")}
+        await streams.create(
+            tx,
+            interview.id,
+            typed["address"],
+            starts_at=starts_at,
+            ends_at=ends_at,
+            lead_in=streams.LEAD_IN,
+            overruns=True,
+        )
+        about = {"address": shown(typed["address"]), "starts": str(starts_at or ""), "ends": str(ends_at or "")}
         await auth.note(tx, request, "stream added", interview.id, about)
     raise _back(request, "stream", "recording")
 
 
-def _check_times(starts_at: datetime, ends_at: datetime | None, moment: datetime, language: Language) -> None:
+def check_times(starts_at: datetime, ends_at: datetime | None, moment: datetime, language: Language) -> None:
+    """Raises `UsageError` for an end before the start or in the past."""
     _ = language.gettext
     if ends_at is not None and ends_at <= max(starts_at, moment):
         raise UsageError(_("The end has to come after the start, and not lie in the past."))

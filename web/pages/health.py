@@ -6,6 +6,7 @@ from aiohttp import web
 
 from streamarchive.catalogue import changes
 from streamarchive.errors import StreamArchiveError
+from streamarchive.media import disk
 
 from ..keys import SERVICES
 
@@ -16,7 +17,7 @@ async def live(_request: web.Request) -> web.StreamResponse:
 
 
 async def ready(request: web.Request) -> web.StreamResponse:
-    """The catalogue answers. Search may be away: pages work without it, so it is told and does not count."""
+    """The catalogue answers. Search away and a disk that fills up are told and do not count: pages work."""
     services = request.app[SERVICES]
     try:
         async with services.database.read() as connection:
@@ -24,8 +25,9 @@ async def ready(request: web.Request) -> web.StreamResponse:
     except StreamArchiveError as error:
         return _answer(503, {"ok": False, "database": str(error)})
     health = await services.search.health()
-    well = health.ok and health.analyzer_current
-    return _answer(200, {"ok": True, "database": "ok", "search": "ok" if well else health.sentence})
+    room = disk.room(await services.store.free_fraction())
+    search = "ok" if health.ok and health.analyzer_current else health.sentence
+    return _answer(200, {"ok": True, "database": "ok", "search": search, "disk": room})
 
 
 def _answer(status: int, values: dict[str, object]) -> web.Response:

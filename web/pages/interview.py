@@ -43,7 +43,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         names = await _speakers(connection, interview, visit.language) if editor else []
         suggested = await _suggestions(connection, interview, cues) if editor else {}
     at_ms = milliseconds_of(request.query.get("t"))
-    shown = lines(cues, gaps, interview.address, at_ms, skips)
+    shown = lines(cues, gaps, interview.address, at_ms, skips, gettext=visit.language.gettext)
     player = states.player(state)
     context = {
         "id": interview.id,
@@ -149,7 +149,7 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
         state = await states.load_state(connection, interview)
         cues, gaps = await states.load_lines(connection, interview)
         skips = await states.load_skips(connection, interview)
-    values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap) for gap in gaps]
+    values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap, visit) for gap in gaps]
     values += [states.skip_json(skip) for skip in skips]
     answer = {
         "change_id": state.change_id,

@@ -18,6 +18,7 @@ from ..access import open_interview
 from ..keys import RENDERER, SERVICES, VISIT
 from ..views import moment_url, title_of
 
+_MOST_DIGITS = 15
 _CUT = "\n\n"
 """An empty line in the text is where the line is to be split."""
 
@@ -32,7 +33,7 @@ async def save(request: web.Request) -> web.StreamResponse:
     form = await request.post()
     cue_id = CueId(int(request.match_info["cue"]))
     asker = request[VISIT].asker
-    typed = str(form.get("text", "")).replace("\r\n", "\n")
+    typed = str(form["text"]).replace("\r\n", "\n") if "text" in form else None
     try:
         revision = int(str(form.get("revision", "")))
     except ValueError as error:
@@ -42,9 +43,10 @@ async def save(request: web.Request) -> web.StreamResponse:
             interview = await open_interview(tx, asker, request.match_info["id"])
             await _cue_of(tx, interview, cue_id)
             user_id = asker.user.id if asker.user else None
-            done = await _apply(tx, cue_id, revision, user_id, str(form.get("do", "save")), typed, form)
+            done = await _apply(tx, cue_id, revision, user_id, str(form.get("do", "save")), typed or "", form)
     except StaleCueError as error:
-        return await _page(request, problem=str(error), typed=typed, theirs=error.current, status=412)
+        theirs = error.current if typed is not None else None
+        return await _page(request, problem=str(error), typed=typed, theirs=theirs, status=412)
     except EditError as error:
         return await _page(request, problem=str(error), typed=typed, status=400)
     at_ms = done.cues[0].start_ms if done.cues else 0
@@ -67,7 +69,7 @@ async def _apply(
     if wanted == "merge-next":
         return await corrections.merge(tx, cue_id, revision, "next", user_id)
     what, _, number = wanted.partition("-")
-    if number.isdecimal():
+    if number.isdecimal() and len(number) <= _MOST_DIGITS:
         if what == "restore":
             return await corrections.restore(tx, cue_id, revision, RevisionId(int(number)), user_id)
         if what == "follow":

@@ -169,7 +169,7 @@ follow(
       added.forEach((line) => transcript.put(line));
       update();
     },
-    gap: (gap) => transcript.put(gap),
+    gaps: ({ gaps }) => transcript.setGaps(gaps),
     skip: (skip) => transcript.put(skip),
     media: () => shown === "none" && readAnew(),
     said: ({ text, lang, certain }) => {

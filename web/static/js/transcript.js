@@ -70,6 +70,15 @@ export class Transcript {
     lines.forEach((line) => this.put(line));
   }
 
+  /** These are the gaps there are: others have been filled. */
+  setGaps(gaps) {
+    const staying = new Set(gaps.map((gap) => gap.key));
+    for (const element of [...this.list.children]) {
+      if (/^gap\d/.test(element.id) && !staying.has(element.id)) this.remove(element.id);
+    }
+    gaps.forEach((gap) => this.put(gap));
+  }
+
   /** Mark the line spoken at `ms`; what lies behind it has been transcribed but not played yet. True if it changed. */
   follow(ms, { dimAhead }) {
     let at = this.#after(ms + EARLY, false) - 1;
@@ -113,9 +122,8 @@ export class Transcript {
     time.textContent = clock(line.start_ms);
     const words = element.querySelector("p");
     if (line.gap) {
-      const { interrupted, skipped } = document.getElementById("wording").dataset;
-      if (line.skipped) words.textContent = skipped.replace("{time}", clock(line.end_ms - line.start_ms));
-      if (line.missing_ms >= 1000) words.textContent = interrupted.replace("{time}", clock(line.missing_ms));
+      const { skipped } = document.getElementById("wording").dataset;
+      words.textContent = line.skipped ? skipped.replace("{time}", clock(line.end_ms - line.start_ms)) : line.text;
       return element;
     }
     time.href = `${this.address}?t=${line.start_ms / 1000}`;

@@ -1,0 +1,188 @@
+"""When a recording begins and ends, and who goes on with it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from datetime import timedelta
+
+import pytest
+
+from streamarchive.catalogue import database as clock
+from streamarchive.catalogue import interviews, streams
+from streamarchive.models import GapReason, Stage, StreamState
+from streamarchive.services import open_services
+from streamarchive.settings import Settings
+from tests.crashes import Crashes
+from tests.recording import (
+    QUICK,
+    check_books,
+    recording_worker,
+    request_stop,
+    state,
+    until_ended,
+    until_segments,
+)
+from tests.truth import broadcast, make_pieces
+from tests.waiting import until_async
+from workers.capture import Patience
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    return make_pieces(tmp_path_factory.mktemp("truth") / "pieces", 150)
+
+
+@pytest.fixture
+async def services(tmp_path):
+    async with open_services(Settings(data_dir=tmp_path / "archive")) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def truth(pieces):
+    async with broadcast(pieces) as on_air:
+        yield on_air
+
+
+async def plan(services, url, *, starts=0.0, ends=None, lead_in=0.0):
+    """A stream that overruns; times in seconds from now."""
+    async with services.database.write() as tx:
+        interview_id = await interviews.create(tx, titles={"en": "Planned"}, languages=("en",))
+        moment = await clock.now(tx)
+        return await streams.create(
+            tx,
+            interview_id,
+            url,
+            starts_at=moment + timedelta(seconds=starts),
+            ends_at=None if ends is None else moment + timedelta(seconds=ends),
+            lead_in=timedelta(seconds=lead_in),
+            overruns=True,
+            exact_host_allowed=True,
+        )
+
+
+async def test_recording_begins_a_lead_in_before_the_start(services, truth):
+    stream_id = await plan(services, truth.hls, starts=600, lead_in=598)
+    async with recording_worker(services):
+        await until_segments(services, stream_id, 1)
+    stream, segments, _, _ = await state(services, stream_id)
+    assert stream.begins_at <= segments[0].arrived_at < stream.starts_at
+
+
+async def test_recording_goes_on_past_its_end_until_nothing_comes(services, truth):
+    quick = Patience(stall=2.0, stop=0.3, first_retry=0.1, longest_retry=0.3, renew=0.3, quiet=9.0)
+    stream_id = await plan(services, truth.endless, ends=1)
+    async with recording_worker(services, quick):
+        await until_segments(services, stream_id, 2)
+        stream, segments, _, _ = await state(services, stream_id)
+        assert stream.overrun(segments[-1].arrived_at)
+        assert stream.state is StreamState.RECORDING
+        truth.set_mood("hang")
+        await until_ended(services, stream_id)
+    stream, segments, _, gaps = await state(services, stream_id)
+    assert stream.ends_at < segments[-1].arrived_at
+    assert gaps == [], "what is missing after the end is no gap"
+
+
+async def test_the_next_interview_of_the_source_goes_on_without_a_break(services, truth):
+    first = await plan(services, truth.hls, ends=1)
+    second = await plan(services, truth.hls, starts=12, ends=600, lead_in=11)
+    async with recording_worker(services):
+
+        async def taken_up():
+            return (await state(services, second))[0].state is StreamState.ENDED
+
+        await until_segments(services, first, 1)
+        await until_async(taken_up, "the next interview", seconds=60)
+        _, before, _, _ = await state(services, first)
+        await until_segments(services, first, len(before) + 2)
+        await request_stop(services, first)
+        await until_ended(services, first)
+    stream, _, takes, gaps = await state(services, first)
+    await check_books(services, first)
+    assert (len(takes), gaps) == (1, [])
+    async with services.database.read() as connection:
+        one, other = await interviews.of_recording(connection, stream.recording_id)
+    assert {one.id, other.id} > {stream.interview_id}
+    assert {one.in_ms, one.out_ms} == {other.in_ms, other.out_ms}
+    assert {one.stage, other.stage} == {Stage.PROCESSING}
+
+
+async def test_a_hand_over_to_another_recorder_loses_and_doubles_nothing(services, truth):
+    """The first is told to stop; it goes on until the second has the source."""
+    crashes = Crashes(services, truth)
+    try:
+        await crashes.begin(truth.endless)
+        await until_segments(services, crashes.stream_id, 2)
+        first = crashes.worker
+        await crashes.start_worker()
+        await until_async(lambda: two_recorders(services), "the second recorder")
+        first.terminate()
+        await first.wait()
+        assert first.returncode == 0
+        await until_segments(services, crashes.stream_id, 5, takes=2)
+        await crashes.finish()
+    finally:
+        await crashes.close()
+    await crashes.check()
+    _, segments, takes, gaps = await state(services, crashes.stream_id)
+    assert (len(takes), gaps) == (2, [])
+    content = [b"".join([chunk async for chunk in services.store.read(one.key)]) for one in segments]
+    places = truth.places(content)
+    assert places == list(range(places[0], places[0] + len(places))), "every picture once"
+
+
+async def two_recorders(services):
+    from streamarchive.catalogue import workers
+
+    async with services.database.read() as connection:
+        return len(await workers.alive(connection)) == 2
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_a_recorder_that_slept_past_its_lease_adds_nothing(tmp_path, pieces, database, request):
+    """Stopped, taken over and continued: zero rows, and no file of the two mixes."""
+    settings = Settings(data_dir=tmp_path / "archive")
+    if database == "postgresql":
+        url = request.getfixturevalue("postgresql_database")
+        settings = Settings(data_dir=tmp_path / "archive", database=url)
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})
+    async with open_services(settings) as services, broadcast(pieces) as truth:
+        crashes = Crashes(services, truth)
+        try:
+            await crashes.begin(truth.endless)
+            await until_segments(services, crashes.stream_id, 1)
+            sleeper = crashes.worker
+            sleeper.send_signal(signal.SIGSTOP)
+            slept = (await state(services, crashes.stream_id))[0]
+            async with recorder_elsewhere(services, elsewhere):
+                await until_segments(services, crashes.stream_id, 3, takes=2)
+                sleeper.send_signal(signal.SIGCONT)
+                await until_async(lambda: let_go(sleeper), "the first recorder to let go")
+                _, before, _, _ = await state(services, crashes.stream_id)
+                await until_segments(services, crashes.stream_id, len(before) + 1, takes=2)
+                stream, segments, takes, gaps = await state(services, crashes.stream_id)
+        finally:
+            await crashes.close()
+        assert stream.epoch == slept.epoch + 1
+        assert [take.epoch for take in takes] == [slept.epoch, stream.epoch]
+        order = [one.take_id for one in segments]
+        assert order == sorted(order), "a row of the first behind one of the second"
+        assert [gap.reason for gap in gaps] == [GapReason.FENCED]
+        await crashes.check()
+
+
+def recorder_elsewhere(services, settings):
+    """A recorder with a folder of its own, over the same catalogue and store."""
+    from dataclasses import replace
+
+    return recording_worker(replace(services, settings=settings), QUICK)
+
+
+async def let_go(process):
+    """Whether it has no ffmpeg any more."""
+    from tests.crashes import children
+
+    await asyncio.sleep(0)
+    return not children(process.pid)
