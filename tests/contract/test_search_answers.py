@@ -45,6 +45,7 @@ from tests.contract.test_search import (
     seen,
 )
 
+pytestmark = pytest.mark.usefixtures("patient_search")
 FIRST = datetime(2024, 12, 1, 9, tzinfo=UTC)
 WORDS = [
     "car", "cars", "battery", "batteries", "charge", "charging", "the", "the", "zhang", "wei", "L4", "5G", "800V",

@@ -25,6 +25,8 @@ from tests import factories
 from tests.factories import line
 from tests.indexes import remove_index
 
+pytestmark = pytest.mark.usefixtures("patient_search")
+
 
 @pytest.fixture(params=["embedded", "elasticsearch"], scope="module")
 def search_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
