@@ -298,6 +298,7 @@ async def test_static_files_may_be_kept_for_ever_and_pages_are_asked_for_again(s
 async def test_health(site, browser):
     assert (await json_of(browser, f"{site.url}/healthz"))["ok"]
     ready = await json_of(browser, f"{site.url}/readyz")
+    assert ready.pop("disk") in {"enough", "low", "full"}  # whatever this machine's has
     assert ready == {"ok": True, "database": "ok", "search": "ok"}
 
 
