@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from streamarchive.catalogue import database as clock
-from streamarchive.catalogue import interviews, streams
+from streamarchive.catalogue import interviews, streams, workers
 from streamarchive.models import GapReason, Stage, StreamState
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
-from tests.crashes import Crashes
+from tests.crashes import Crashes, children
 from tests.recording import (
     QUICK,
     check_books,
@@ -134,8 +134,6 @@ async def test_a_hand_over_to_another_recorder_loses_and_doubles_nothing(service
 
 
 async def two_recorders(services):
-    from streamarchive.catalogue import workers
-
     async with services.database.read() as connection:
         return len(await workers.alive(connection)) == 2
 
@@ -175,14 +173,9 @@ async def test_a_recorder_that_slept_past_its_lease_adds_nothing(tmp_path, piece
 
 def recorder_elsewhere(services, settings):
     """A recorder with a folder of its own, over the same catalogue and store."""
-    from dataclasses import replace
-
     return recording_worker(replace(services, settings=settings), QUICK)
 
 
 async def let_go(process):
     """Whether it has no ffmpeg any more."""
-    from tests.crashes import children
-
-    await asyncio.sleep(0)
     return not children(process.pid)
