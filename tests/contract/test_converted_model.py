@@ -1,0 +1,104 @@
+"""A checkpoint as converted here is the same model, and whole or absent in the cache."""
+
+import asyncio
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import ctranslate2
+import pytest
+import tokenizers
+
+import streamarchive
+from streamarchive.errors import ModelUnavailableError
+from streamarchive.transcription import checkpoints, convert
+from tests.archive import MODEL
+
+TEXTS = ("Hello, world! 以下是普通话的句子。", " StreamArchive 直播字幕 42%", "繁體字幕 café 😀")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _vocabulary_is_read():
+    """Whisper leaves the file of its vocabulary to be closed by the garbage collector, and reads it once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        checkpoints.tokenizer_of({"n_vocab": 51_865})
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def folder(cache, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    return convert.converted(str(MODEL))
+
+
+def test_a_model_is_converted_once_and_nothing_unfinished_stays(folder, cache):
+    made = (folder / "model.bin").stat().st_mtime_ns
+    assert convert.converted(str(MODEL)) == folder
+    assert (folder / "model.bin").stat().st_mtime_ns == made
+    assert list(folder.parent.iterdir()) == [folder]
+    assert folder.is_relative_to(cache)
+
+
+def test_the_tokens_are_whispers(folder):
+    dims = json.loads((folder / convert.CHECKPOINT).read_text())["dims"]
+    whispers = checkpoints.tokenizer_of(dims, "en")
+    ours = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in TEXTS:
+        tokens = ours.encode(text, add_special_tokens=False).ids
+        assert tokens == whispers.encoding.encode(text)
+        assert ours.decode(tokens) == text
+    for name, number in whispers.special_tokens.items():
+        assert ours.token_to_id(name) == number
+
+
+def test_it_is_multilingual_as_the_checkpoint_is(folder):
+    model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="int8")
+    assert model.is_multilingual
+    assert model.n_mels == 80
+
+
+def test_what_is_no_checkpoint_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "bad.pt").write_bytes(b"not a model")
+    with pytest.raises(ModelUnavailableError, match="could not be loaded as a Whisper checkpoint"):
+        convert.converted(str(tmp_path / "bad.pt"))
+    assert list((tmp_path / "cache").rglob("*.*")) == []
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from streamarchive.protocols import TranscribeOptions, Window
+from streamarchive.transcription.decoding import transcribe
+from streamarchive.transcription.faster_engine import FasterEngine
+
+engine = FasterEngine(sys.argv[1], "cpu", 1)
+samples = np.frombuffer(sys.stdin.buffer.read(), "<f4")
+(result,) = transcribe(engine, [Window(samples, 0, ("en",))], TranscribeOptions(), lambda: False)
+print(" ".join(line.text for line in result.lines))
+"""
+
+
+async def test_a_converted_folder_needs_no_torch(folder):
+    from streamarchive.demo.voices import UNHEARD, Synthesiser
+
+    speech = Synthesiser().speak(UNHEARD["en"][0], "Our team in London has six engineers.")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        WITHOUT_TORCH,
+        str(folder),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(streamarchive.__file__).parents[1])},
+    )
+    printed, _ = await process.communicate(speech.samples.astype("<f4").tobytes())
+    assert printed.decode().strip() == "Our team in London has six engineers."
