@@ -132,7 +132,7 @@ class Stream:
 
     id: StreamId
     interview_id: InterviewId
-    url: str
+    url: str = field(repr=False)  # may hold a password
     state: StreamState
     begins_at: datetime
     """When recording begins: a lead-in before `starts_at`."""

@@ -22,7 +22,8 @@ class OnAir:
         self.mood = "ok"
         self.base = ""
         self.served = 0
-        self.logins: set[str | None] = set()
+        self.login = ""
+        """What has to be sent as ``Authorization``, if anything."""
         self.calm = asyncio.Event()
         self.encoder: subprocess.Popen[bytes] | None = None
 
@@ -31,7 +32,8 @@ class OnAir:
         return f"{self.base}/live.m3u8"
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        self.logins.add(request.headers.get("Authorization"))
+        if self.login and request.headers.get("Authorization") != self.login:
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="air"'})
         if self.mood == "hang":
             await self.calm.wait()
         if self.mood == "refuse":
