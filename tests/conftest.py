@@ -128,8 +128,6 @@ def elasticsearch_9_url(servers: SharedServers) -> str:
     return _service(servers, "elasticsearch 9", services.elasticsearch_9)
 
 
-<<<<<<< HEAD
-=======
 @pytest.fixture
 def patient_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches may take a minute on a loaded machine; that they are given up sooner has tests of its own."""
@@ -139,7 +137,6 @@ def patient_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamarchive.search.ranking.COUNTING_SECONDS", 60.0)
 
 
->>>>>>> search-core
 @pytest.fixture(scope="session")
 def rtsp_url(servers: SharedServers) -> str:
     """A server for RTSP with cameras."""
