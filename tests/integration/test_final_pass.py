@@ -1,6 +1,8 @@
 """The final pass over what is recorded, with a real catalogue, store, ffmpeg and recogniser."""
 
 import asyncio
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -8,7 +10,7 @@ import pytest_asyncio
 
 from streamarchive import ingest, jobs
 from streamarchive.catalogue import interviews, transcripts
-from streamarchive.errors import ModelUnavailableError
+from streamarchive.errors import EngineDiedError, ModelUnavailableError
 from streamarchive.ingest import Details
 from streamarchive.models import RunStage
 from streamarchive.services import Engines, open_services
@@ -109,6 +111,38 @@ async def test_an_interrupted_pass_that_is_continued_equals_an_undisturbed_one(s
     ]
     async with services.database.read() as connection:
         assert len(await transcripts.runs(connection, recording_id)) == 1
+
+
+async def test_a_recogniser_that_is_killed_costs_no_line(services, tmp_path):
+    speak(tmp_path / "talk.wav", ENGLISH * 8, pause_ms=500)
+    undisturbed = await imported(services, tmp_path / "talk.wav")
+    await transcribed(services)
+    expected = await cues_of(services, undisturbed)
+
+    recording_id = await imported(services, tmp_path / "talk.wav")
+    job = JobRun(services, await claimed(services))
+    work = asyncio.create_task(transcriber.transcribe(job))
+    while not await covered(services, recording_id):
+        await asyncio.wait([work], timeout=0.02)
+        assert not work.done()
+    os.kill(services.engines.final.pid, signal.SIGKILL)
+    with pytest.raises(EngineDiedError, match="signal 9"):
+        await work
+    reached = await covered(services, recording_id)
+    assert 0 < reached < expected[-1].start_ms
+
+    await transcriber.transcribe(job)
+    found = await cues_of(services, recording_id)
+    assert [(c.start_ms, c.end_ms, c.text, c.words) for c in found] == [
+        (c.start_ms, c.end_ms, c.text, c.words) for c in expected
+    ]
+
+
+async def covered(services, recording_id):
+    """How far the first run over it has come."""
+    async with services.database.read() as connection:
+        runs = await transcripts.runs(connection, recording_id)
+    return runs[0].covered_ms if runs else 0
 
 
 def stopping_after_first_window(services, stop):
