@@ -68,6 +68,8 @@ class SpeechTracker:
     """Nothing may begin before: the end of the span before, its padding included."""
     _recent: list[float] = field(default_factory=list)
     """Probabilities since `_start`, for the cut of a span that is too long."""
+    _goes_on: bool = False
+    """Whether the open span was cut off from the one before it: then it is speech, however short."""
 
     def feed(self, probabilities: Iterable[float]) -> list[Span]:
         """Take further frames; the spans that are now certain."""
@@ -141,8 +143,10 @@ class SpeechTracker:
     def _close(self, end: int, known: int) -> Span | None:
         """End the open span at `end`; frames up to `known` have been seen and are silent."""
         assert self._start is not None  # noqa: S101 - for the type checker; every caller has looked
-        start, self._start, self._quiet_since, self._recent = self._start, None, None, []
-        if end - start < self.rules.shortest:
+        start, self._start, self._quiet_since = self._start, None, None
+        heard, self._recent = self._recent[: end - start], []
+        goes_on, self._goes_on = self._goes_on, False
+        if end - start < self.rules.shortest and not (goes_on and max(heard, default=0.0) >= _SPEECH):
             return None
         pad = min(self.rules.padding, (known - end + 1) // 2) if known > end else 0
         span = Span(self._padded_start(start), end + pad)
@@ -155,9 +159,9 @@ class SpeechTracker:
         span = Span(self._padded_start(self._start), frame)
         self._recent = self._recent[frame - self._start :]
         self._start = self._floor = frame
-        self._quiet_since = None
+        self._quiet_since, self._goes_on = None, True
         if not self._recent:
-            self._start = None
+            self._start, self._goes_on = None, False
         return span
 
     def _quietest(self) -> int:

@@ -49,6 +49,7 @@ def test_every_span_of_speech_lies_in_exactly_one_window(probabilities):
         assert sum(w.start <= span.start and span.end <= w.end for w in windows) == 1
 
 
+@example([1.0] * (RULES.longest + 1) + [0.0] * 20)  # what is left behind a cut is shorter than noise may be
 @given(PROBABILITIES)
 def test_certain_speech_of_some_length_is_never_lost(probabilities):
     _, windows = plan(probabilities)
