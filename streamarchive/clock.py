@@ -96,7 +96,3 @@ class TakeClock:
             message = "a take has no clock before its first segment"
             raise ValueError(message)
         return self.base + pts - self.origin
-
-    def next_take(self, end: int) -> TakeClock:
-        """The clock of the take that follows this one, which ended at `end` on the media clock."""
-        return TakeClock(base=end)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from streamarchive.catalogue import recordings
 from streamarchive.clock import to_ms
-from streamarchive.errors import MediaError, NotFoundError, StorageError
-from streamarchive.media import assembly
+from streamarchive.errors import MediaError, NotFoundError
+from streamarchive.media import assembly, disk
 from streamarchive.media.commands import Part, Tracks
 from streamarchive.media.probe import MediaInfo, probe
 from streamarchive.media.segments import read_times
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 TOLERANCE_MS = 40
 """How far a finished file may be off the media clock."""
 _POSTER_AT_MS = 10_000
-_FULL = 0.05
 _MEDIA_TYPES = {AssetKind.MP4: "video/mp4", AssetKind.M4A: "audio/mp4", AssetKind.POSTER: "image/jpeg"}
 _SUFFIXES = {AssetKind.MP4: ".mp4", AssetKind.M4A: ".m4a", AssetKind.POSTER: ".jpg"}
 
@@ -64,7 +63,7 @@ async def finalise(job: JobRun) -> None:
         raise NotFoundError(f"the recording {recording_id} has no media")
     if origin in (origins.get(AssetKind.MP4), origins.get(AssetKind.M4A)):
         return
-    await _require_space(services)
+    disk.require_room(await services.store.free_fraction())
     async with _workshop(services, recording_id) as folder:
         made = await _make(job, recording, segments, folder)
         await _keep(job, recording_id, made, origin)
@@ -170,12 +169,6 @@ def _verify(info: MediaInfo, expected_ms: int, recording_id: RecordingId) -> Non
     off = info.duration_ms - expected_ms
     if abs(off) > TOLERANCE_MS:
         logger.warning("the file of recording %s is %d ms off its media clock", recording_id, off)
-
-
-async def _require_space(services: Services) -> None:
-    free = await services.store.free_fraction()
-    if free is not None and free < _FULL:
-        raise StorageError(f"only {free:.0%} of the media store's disk is free; free some space")
 
 
 @asynccontextmanager

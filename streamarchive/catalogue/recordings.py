@@ -30,7 +30,6 @@ from streamarchive.models import (
     Stream,
     StreamState,
     Take,
-    TakeId,
 )
 from streamarchive.protocols import StoredObject
 
@@ -124,12 +123,6 @@ async def begin_take(
         )
     ).one()
     return _take(row)
-
-
-async def end_take(tx: AsyncConnection, stream: Stream, take_id: TakeId) -> None:
-    """Its process has ended and its last segment is committed."""
-    await streams.require_epoch(tx, stream.id, stream.epoch)
-    await tx.execute(update(tables.take).where(tables.take.c.id == take_id).values(ended_at=await now(tx)))
 
 
 async def commit_segment(

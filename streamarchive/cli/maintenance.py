@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from streamarchive.catalogue import schema
 from streamarchive.cli import console
 from streamarchive.errors import StreamArchiveError
-from streamarchive.media import commands, sandbox
+from streamarchive.media import commands, disk, sandbox
 from streamarchive.protocols import ModelInfo, TranscribeOptions, Transcriber
 from streamarchive.services import Engines, Services, open_services
 from streamarchive.settings import Settings, redact
@@ -79,7 +79,7 @@ async def _store(services: Services) -> Finding:
     free = await services.store.free_fraction()
     if free is None:
         return Finding("media", ok=True, sentence=services.settings.media_url)
-    enough = free > 0.05  # below this nothing new is recorded
+    enough = disk.room(free) is not disk.Room.FULL
     return Finding("media", ok=enough, sentence=f"{services.settings.media_url}, {free:.0%} of the disk is free")
 
 

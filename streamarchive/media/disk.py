@@ -9,7 +9,7 @@ from streamarchive.errors import StorageError
 LOW = 0.15
 """With less of the disk free, people are warned."""
 FULL = 0.05
-"""With less, nothing new is begun. A recording that has begun goes on."""
+"""With less, nothing new is begun: recordings that have begun go on and need it."""
 
 
 class Room(StrEnum):

@@ -19,11 +19,10 @@ from types import TracebackType
 from typing import TypeVar
 
 from streamarchive.errors import StorageError
+from streamarchive.media.disk import FULL
 from streamarchive.media.stores import sync_folder
 from streamarchive.models import UploadId
 
-FULL = 0.05
-"""So much of a disk stays free: recordings on air need it."""
 _PIECE_BYTES = 1 << 20
 _SYNC_BYTES = 64 << 20
 """How much may wait in the system's cache: else the last sync of a long file takes minutes."""

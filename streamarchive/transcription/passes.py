@@ -148,20 +148,14 @@ class _Batch:
         done = [window.start_ms < mark for window in windows]
         lines: list[tuple[CueDraft, ...]] = [()] * len(windows)
         if not all(done):
-            lines = await _heard_in_all(windows, self._engine, self._settings.options)
+            lines = await _heard_in(windows, self._engine, self._settings.options)
         return [
             Step(() if was_done else found, _at(span.end, self._settings))
             for span, was_done, found in zip(spans, done, lines, strict=True)
         ]
 
 
-async def heard_in(window: Window, engine: Transcriber, options: TranscribeOptions) -> tuple[CueDraft, ...]:
-    """The lines of one window."""
-    (lines,) = await _heard_in_all([window], engine, options)
-    return lines
-
-
-async def _heard_in_all(
+async def _heard_in(
     windows: Sequence[Window], engine: Transcriber, options: TranscribeOptions
 ) -> list[tuple[CueDraft, ...]]:
     results = [result async for result in engine.transcribe(windows, options)]

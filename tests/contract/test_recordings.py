@@ -99,7 +99,6 @@ async def test_whoever_lost_the_stream_writes_nothing_any_more(database: Databas
         lambda tx: recordings.commit_segment(tx, first.stream, segment(first.take, 1), 0, has_video=True),
         lambda tx: recordings.begin(tx, first.stream, has_video=True),
         lambda tx: recordings.begin_take(tx, first.stream, first.recording_id),
-        lambda tx: recordings.end_take(tx, first.stream, first.take.id),
         lambda tx: recordings.open_gap(tx, first.stream, first.recording_id, GapReason.STALLED),
         lambda tx: recordings.finish(tx, first.stream, first.recording_id),
     ):

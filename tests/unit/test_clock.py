@@ -61,7 +61,7 @@ def test_takes_stand_end_to_end_whatever_their_source_counts(first, second, orig
             clock, span = clock.place(pts % PTS_MODULUS, length)
             assert span.start == end
             end, pts = span.end, pts + length
-        clock = clock.next_take(end)
+        clock = TakeClock(base=end)
     assert end == sum(first) + sum(second)
 
 
