@@ -17,7 +17,8 @@ from streamarchive.services import open_services
 from streamarchive.settings import Settings
 from tests.media import make, run_ffmpeg
 from workers import finaliser
-from workers.ledger import Folders, Ledger
+from workers.folders import Folders
+from workers.ledger import Ledger
 from workers.runner import run_job
 
 
@@ -33,7 +34,7 @@ async def record_takes(services, *sources):
         interview_id = await interviews.create(tx, titles={"en": "Talk"}, languages=("en",))
         stream_id = await streams.create(tx, interview_id, "http://example.org/live.m3u8")
     claimed = await streams.claim(services.database, stream_id, "test", timedelta(hours=1))
-    ledger = await Ledger.open(services, claimed, Folders(services.settings.data_dir.absolute(), claimed))
+    ledger = await Ledger.open(services, claimed, Folders(services.settings.data_dir.absolute(), claimed.id))
     for number, source in enumerate(sources):
         work, _ = ledger.folders.prepare(number)
         import ffmpeg
