@@ -22,12 +22,11 @@ from streamarchive.media.process import FfmpegProcess
 from streamarchive.media.source import Way
 from streamarchive.models import GapReason
 
-from .folders import Folders, files_in
+from .folders import MEDIA_NAME, Folders, files_in
 from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
-_LISTED = re.compile(r"s\d{8}\.ts")
 _PID_FILE = "ffmpeg.pid"
 _SPOOL_FILES = 900
 """A quarter of an hour of sound is kept for a live transcriber that lags behind."""
@@ -214,7 +213,7 @@ class Capture:
     async def _read(self, process: FfmpegProcess) -> None:
         """Names of finished files, in order; None at the end."""
         async for line in process.lines():
-            if _LISTED.fullmatch(name := line.partition(",")[0]):
+            if MEDIA_NAME.fullmatch(name := line.partition(",")[0]):
                 self._listed = name
                 self._names.put_nowait(name)
                 self._first.set()

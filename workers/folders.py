@@ -11,7 +11,10 @@ from pathlib import Path
 
 from streamarchive.models import RecordingId, StreamId
 
-_NAME = re.compile(r"s(\d{8})\.ts")
+MEDIA_NAME = re.compile(r"s(\d{8})\.ts")
+"""What ffmpeg calls its media files."""
+SPOOL_NAME = re.compile(r"a(\d{8})\.ts")
+"""And those of the spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Folders:
         size = 0
         with suppress(OSError):
             for entry in os.scandir(self.take(number)):
-                if _NAME.fullmatch(entry.name):
+                if MEDIA_NAME.fullmatch(entry.name):
                     size += int(entry.name[1:9]) + entry.stat().st_size
         return size
 
@@ -79,11 +82,11 @@ class Folders:
             (self.spool(number) / name).unlink(missing_ok=True)
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The media files in a take's folder, oldest first. Blocks."""
+def files_in(folder: Path, name: re.Pattern[str] = MEDIA_NAME) -> list[Path]:
+    """The files of a take that are called so, oldest first. Blocks."""
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if _NAME.fullmatch(file.name))
+    return sorted(file for file in folder.iterdir() if name.fullmatch(file.name))
 
 
 def rewrite(file: Path, data: bytes, modified_ns: int) -> None:

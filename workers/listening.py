@@ -8,7 +8,6 @@ own time stamps, from which the place of the first sample on the media clock is 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ from streamarchive.media.segments import read_times, whole_packets
 from streamarchive.models import MediaSegment, RecordingId, Take
 from streamarchive.services import Services
 
-_NAME = re.compile(r"a(\d{8})\.ts")
+from .folders import SPOOL_NAME, files_in
+
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.15
 """How often a file that grows is looked at."""
@@ -66,7 +66,7 @@ async def sound_of(services: Services, take: Take, from_ms: int, ended: Ended) -
 def _spooled(folder: Path, take: Take, near_pts: int, from_ms: int) -> tuple[Path, int] | None:
     """The last file that begins no later than `from_ms`, or the first there is. Blocks."""
     earliest = None
-    for file in reversed(_files(folder)):
+    for file in reversed(files_in(folder, SPOOL_NAME)):
         starts_at_ms = _start_of(file, take, near_pts)
         if starts_at_ms is None:
             continue
@@ -74,12 +74,6 @@ def _spooled(folder: Path, take: Take, near_pts: int, from_ms: int) -> tuple[Pat
         if starts_at_ms <= from_ms:
             break
     return earliest
-
-
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(file for file in folder.iterdir() if _NAME.fullmatch(file.name))
 
 
 def _start_of(file: Path, take: Take, near_pts: int) -> int | None:
@@ -123,13 +117,13 @@ async def _follow(opened: BinaryIO, file: Path, ended: Ended) -> AsyncGenerator[
 
 def _next(file: Path) -> Path | None:
     """The file behind this one; usually the next number, unless files have been forgotten meanwhile."""
-    match = _NAME.fullmatch(file.name)
+    match = SPOOL_NAME.fullmatch(file.name)
     following = file.with_name(f"a{int(match[1]) + 1:08d}.ts") if match else file
     if following != file and following.exists():
         return following
     if file.exists():
         return None
-    return next((later for later in _files(file.parent) if later.name > file.name), None)
+    return next((later for later in files_in(file.parent, SPOOL_NAME) if later.name > file.name), None)
 
 
 # --- media segments ---------------------------------------------------------------------------------------
