@@ -114,6 +114,8 @@ def _parse_srt(url: str, parts: SplitResult, port: int | None) -> StreamAddress:
     if unknown:
         known = ", ".join(sorted(_SRT_OPTIONS))
         raise SourceError(f"{shown(url)!r} has the option {unknown[0]!r}; SRT takes {known}")
+    if any(not value.isprintable() for value in options.values()):
+        raise SourceError(f"{shown(url)!r} has control characters in its options; copy the address once more")
     if not port:
         raise SourceError(f"{shown(url)!r} names no port; SRT has no usual one")
     protocol = _SRT_MODES.get(options.setdefault("mode", "caller"))

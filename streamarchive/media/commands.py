@@ -136,7 +136,12 @@ def pushed_input() -> Any:  # noqa: ANN401
 
 
 def _quoted(text: str) -> str:
-    """A word of the concat demuxer's script."""
+    """A word of the concat demuxer's script. Raises `MediaError` for what would be more than that.
+
+    A line ends the word whatever its quotes: the next would be a directive, with which one can open any file.
+    """
+    if any(end in text for end in "\n\r\0"):
+        raise MediaError("an address or a file name with a line break in it cannot be given to ffmpeg")
     return "'" + text.replace("'", "'\\''") + "'"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from ipaddress import ip_network
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.encoders import encoder
 from tests.hostile import HERE, Rebinding, allowed, hostile
 from tests.media import make
 from tests.services import free_port
+from tests.waiting import until_async
 
 LISTS = (
     "file",
@@ -70,6 +73,11 @@ async def record(url, rules, folder):
             return way.refusal or process.complaint
     except SourceError as error:
         return str(error)
+
+
+async def listens(port):
+    """Whether somebody receives UDP there, as SRT does."""
+    return f":{port:04X} " in Path("/proc/net/udp").read_text()
 
 
 async def test_nothing_that_a_source_names_leads_into_our_network(corpus, tmp_path):
@@ -128,9 +136,28 @@ async def test_an_srt_source_cannot_pass_for_a_list(corpus, tmp_path):
     target = f"srt://{HERE}:{port}?mode=listener"
     inputs = ("-f", "data", "-i", str(text))
     async with encoder("-map", "0", "-f", "data", target, codecs=("-c", "copy"), inputs=inputs):
+        await until_async(lambda: listens(port), "the source listens")
         await record(f"srt://{HERE}:{port}", allowed(), tmp_path / "work")
     assert corpus.hits == []
     assert not corpus.file_was_read
+
+
+async def test_the_options_of_an_srt_address_cannot_be_lines_of_a_list(corpus, tmp_path):
+    port = free_port()
+    lines = "\n".join(
+        (
+            "x",
+            "outpoint 0.5",
+            f"file file:{corpus.canary_file}",
+            "option protocol_whitelist file",
+            "option format_whitelist mpegts",
+        )
+    )
+    async with encoder("-f", "mpegts", f"srt://{HERE}:{port}?mode=listener"):
+        await until_async(lambda: listens(port), "the source listens")
+        reason = await record(f"srt://{HERE}:{port}?streamid={quote(lines)}", allowed(), tmp_path / "work")
+    assert not corpus.file_was_read
+    assert "control characters" in reason
 
 
 async def test_nobody_else_can_use_the_proxy(corpus):

@@ -4,8 +4,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from streamarchive.errors import SourceError
-from streamarchive.media import source
+from streamarchive.errors import MediaError, SourceError
+from streamarchive.media import commands, source
 from streamarchive.media.addresses import Protocol, parse, shown, without_secrets
 from streamarchive.media.egress import Rules, refuse_private
 
@@ -62,6 +62,9 @@ def test_public_addresses_are_allowed():
         "srt://host:9000?mode=rendezvous",
         "srt://host:9000?passphrase=short",
         "srt://host:9000?localaddr=10.0.0.1",
+        "srt://host:9000?streamid=x%0Afile%20file:/etc/passwd",
+        "srt://host:9000?passphrase=0123456789%0Doption%20protocol_whitelist%20file",
+        "srt://host:9000?streamid=x%00",
         "srt://:9000?mode=listener",
         "srt://:80?mode=listener&passphrase=0123456789",
         "srt://10.0.0.1:9000?mode=listener&passphrase=0123456789",
@@ -71,6 +74,14 @@ def test_addresses_that_cannot_be_streams_are_refused_in_a_sentence(url):
     with pytest.raises(SourceError) as caught:
         parse(url)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\0"])
+def test_nothing_in_a_list_for_ffmpeg_begins_a_line_of_its_own(end):
+    injected = f"x{end}file file:/etc/passwd"
+    for url, options in (("srt://host:1", {"streamid": injected}), (injected, {})):
+        with pytest.raises(MediaError, match="line break"):
+            commands.source_list(url, "srt", "mpegts", **options)
 
 
 @pytest.mark.parametrize(
