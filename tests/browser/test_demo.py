@@ -54,7 +54,7 @@ async def has_count(locator, count):
 async def open_hit(page, demo, query):
     """Search in the page and open the first moment found."""
     await page.goto(demo.address)
-    await page.get_by_role("searchbox").fill(query)
+    await page.get_by_role("combobox").fill(query)
     await page.keyboard.press("Enter")
     await page.locator("a.moment").first.click()
     await page.locator("#interview").wait_for()

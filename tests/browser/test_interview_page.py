@@ -78,7 +78,7 @@ async def test_a_link_to_a_moment_opens_there(site, chromium):
 async def test_a_search_hit_leads_to_its_second(site, chromium):
     await site.ready({"en": "Cars"})
     async with opened(chromium, site.url) as page:
-        await page.get_by_role("searchbox").fill("battery prices")
+        await page.get_by_role("combobox").fill("battery prices")
         await page.keyboard.press("Enter")
         await page.get_by_role("link", name="Battery prices have fallen").click()
         await plays_at(page, 12)
