@@ -6,6 +6,7 @@ One demo runs for all of them, in the order in which they stand here.
 import re
 
 import pytest
+from playwright.async_api import expect
 
 from tests.demo import Demo, moment, shown_time
 from tests.waiting import until, until_async
@@ -88,11 +89,11 @@ async def test_a_killed_recorder_is_replaced_and_fetches_what_was_missed(demo, p
     await page.goto(interview["url"])
     await page.get_by_role("button", name="Kill the recorder").click()
     await page.locator("[data-demo-answer]", has_text="was killed").wait_for()
-    await page.locator("#lines .gap").first.wait_for(timeout=60_000)
     before = demo.interview(interview["id"])["duration_ms"]
     until(lambda: demo.interview(interview["id"])["duration_ms"] > before + 8_000, "the recording to go on")
     assert demo.interview(interview["id"])["stage"] == "live"
-    await page.locator("#lines .gap").first.wait_for(state="detached", timeout=60_000)
+    # A gap may stand there for a moment: the source still lists what was missed, and the next recorder fetches it.
+    await expect(page.locator("#lines .gap")).to_have_count(0, timeout=60_000)
 
 
 async def test_an_ended_broadcast_is_a_recording_at_the_same_address_and_the_next_is_on_air(demo, page):
