@@ -13,7 +13,7 @@ import ipaddress
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -24,6 +24,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[Address]]]
 Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Carrier = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
 
 CONNECT_SECONDS = 8.0
 """How long a name may take to be resolved, and a host to take a connection."""
@@ -164,21 +165,24 @@ class Loopback(ABC):
             await close(writer)
 
 
-async def splice(one: Wire, other: Wire) -> None:
-    """Carry bytes both ways until either side ends."""
-    ways = [asyncio.ensure_future(_carry(one[0], other[1])), asyncio.ensure_future(_carry(other[0], one[1]))]
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Bytes one way, as they come, until they end."""
+    while data := await reader.read(CHUNK_BYTES):
+        writer.write(data)
+        await writer.drain()
+
+
+async def splice(one: Wire, other: Wire, back: Carrier = carry) -> None:
+    """Carry bytes both ways until either side ends: from `other` by `back`. Raises what a way raises."""
+    ways = [asyncio.ensure_future(carry(one[0], other[1])), asyncio.ensure_future(back(other[0], one[1]))]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in done:
+            way.result()
     finally:
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-
-
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(CHUNK_BYTES):
-        writer.write(data)
-        await writer.drain()
 
 
 async def close(writer: asyncio.StreamWriter) -> None:

@@ -11,12 +11,14 @@ import re
 
 from streamarchive.errors import SourceError, SourceUnreachableError
 from streamarchive.media.addresses import Protocol, StreamAddress
-from streamarchive.media.egress import Loopback, Rules, Wire, close, reason, splice
+from streamarchive.media.egress import Loopback, Rules, carry, close, reason, splice
 
 _INTERLEAVED = b"$"
-"""How media begin inside an RTSP connection (RFC 2326, 10.12)."""
-_STATUS = re.compile(rb"RTSP/1\.\d (\d{3})")
-_LENGTH = re.compile(rb"^content-length:\s*(\d{1,7})\s*$", re.IGNORECASE | re.MULTILINE)
+"""How media begin inside an RTSP connection; a channel and a length follow (RFC 2326, 10.12)."""
+_ANSWER = re.compile(rb"RTSP/1\.\d (\d{3})(?: .*)?")
+_REQUEST = re.compile(rb"([A-Z_]+) \S+ RTSP/1\.\d")
+_LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,7})[ \t]*", re.IGNORECASE)
+_ELSEWHERE = b"3"
 
 
 class Relay(Loopback):
@@ -38,34 +40,39 @@ class Relay(Loopback):
         except OSError as error:
             self.problem = SourceUnreachableError(f"{address.shown} cannot be reached: {reason(error)}")
             return
+        back = self._carry_answers if address.protocol is Protocol.RTSP else carry
         try:
-            if address.protocol is Protocol.RTSP:
-                await self._watch_answers((reader, writer), wire)
-            await splice((reader, writer), wire)
+            await splice((reader, writer), wire, back)
         finally:
             await close(wire[1])
 
-    async def _watch_answers(self, client: Wire, server: Wire) -> None:
-        """Carry an RTSP conversation until media flow. Raises `SourceError` if the server redirects."""
-        questions = asyncio.ensure_future(_carry_questions(client[0], server[1]))
-        try:
-            while (first := await server[0].readexactly(1)) != _INTERLEAVED:
-                head = first + await server[0].readuntil(b"\r\n\r\n")
-                status = _STATUS.match(head)
-                if status is None or status[1].startswith(b"3"):
-                    raise SourceError(f"{self._address.shown} sends us elsewhere; use the address that it names")
-                length = _LENGTH.search(head.replace(b"\r", b""))
-                body = await server[0].readexactly(int(length[1])) if length else b""
-                client[1].write(head + body)
-                await client[1].drain()
-            client[1].write(first)
-        finally:
-            questions.cancel()
-            await asyncio.gather(questions, return_exceptions=True)
+    async def _carry_answers(self, server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        """Carry what an RTSP server says, until it ends. Raises `SourceError` if it leads elsewhere.
 
+        ffmpeg is lenient about where a message ends, and would find a redirect inside what we took for a body,
+        for media or for one long answer. So what could be read in two ways is refused, and each message is
+        written anew.
+        """
+        while first := await server.read(1):
+            if first == _INTERLEAVED:
+                place = await server.readexactly(3)
+                message = first + place + await server.readexactly(int.from_bytes(place[1:], "big"))
+            else:
+                head = first + await server.readuntil(b"\r\n\r\n")
+                lines, length = self._judge(head.removesuffix(b"\r\n\r\n").split(b"\r\n"))
+                message = b"\r\n".join((*lines, b"", b"")) + await server.readexactly(length)
+            client.write(message)
+            await client.drain()
 
-async def _carry_questions(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(1 << 12):
-        writer.write(data)
-        await writer.drain()
-    writer.transport.abort()  # ffmpeg has left: the server's silence must not keep us
+    def _judge(self, lines: list[bytes]) -> tuple[list[bytes], int]:
+        """The lines of a message as they may go on, and how many bytes follow. Raises `SourceError`."""
+        shown = self._address.shown
+        answer, request = _ANSWER.fullmatch(lines[0]), _REQUEST.fullmatch(lines[0])
+        if (answer and answer[1].startswith(_ELSEWHERE)) or (request and request[1] == b"REDIRECT"):
+            raise SourceError(f"{shown} sends us elsewhere; use the address that it names")
+        lengths = [line for line in lines if line.lower().startswith(b"content-length:")]
+        found = {length[1] for line in lengths if (length := _LENGTH.fullmatch(line))}
+        unclear = any(set(line) & set(b"\r\n\0") or line.startswith(_INTERLEAVED) for line in lines)
+        if not (answer or request) or unclear or len(lengths) > 1 or len(found) != len(lengths):
+            raise SourceError(f"{shown} does not speak RTSP as it should; is it a camera's address?")
+        return lines, int(next(iter(found), b"0"))

@@ -112,12 +112,27 @@ async def test_a_name_that_changes_its_address_is_vetted_again(corpus, tmp_path)
     assert "private network" in reason
 
 
-async def test_an_rtsp_server_cannot_send_us_elsewhere(corpus, tmp_path):
+MOVED = "RTSP/1.0 302 Moved\r\n{cseq}\r\nLocation: {place}\r\n\r\n"
+REDIRECTS = {
+    "openly": MOVED,
+    "behind media": "$\0\0\0" + MOVED,
+    "with a number that begins with 0": MOVED.replace("302", "0302"),
+    "with a number behind two blanks": MOVED.replace(" 302", "  302"),
+    "inside a head": "RTSP/1.0 200 OK\n{cseq}\n\n" + MOVED,
+    "inside a head that ends with three signs": "RTSP/1.0 200 OK\r\n{cseq}\r\n\r\r\n" + MOVED,
+    "inside a body": "RTSP/1.0 200 OK\r\n{cseq}\r\nContent-Length: 999\r\nContent-Length: 0\r\n\r\n" + MOVED,
+    "behind media inside a head": "RTSP/1.0 200 OK\r\n$\0\0\0\r\n" + MOVED,
+    "by a request": "REDIRECT {place} RTSP/1.0\r\n{cseq}\r\nLocation: {place}\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", REDIRECTS.values(), ids=REDIRECTS)
+async def test_an_rtsp_server_cannot_send_us_elsewhere(corpus, tmp_path, answer):
     async def redirect(reader, writer):
         asked = (await reader.readuntil(b"\r\n\r\n")).decode()
-        number = next(line for line in asked.split("\r\n") if line.startswith("CSeq"))
+        cseq = next(line for line in asked.split("\r\n") if line.startswith("CSeq"))
         place = f"rtsp://127.0.0.1:{corpus.port}/camera"
-        writer.write(f"RTSP/1.0 302 Moved\r\n{number}\r\nLocation: {place}\r\n\r\n".encode())
+        writer.write(answer.format(cseq=cseq, place=place).encode())
         await reader.read()
         writer.close()
 
@@ -126,7 +141,7 @@ async def test_an_rtsp_server_cannot_send_us_elsewhere(corpus, tmp_path):
         port = server.sockets[0].getsockname()[1]
         reason = await record(f"rtsp://{HERE}:{port}/camera", allowed(), tmp_path / "work")
     assert corpus.hits == []
-    assert "sends us elsewhere" in reason
+    assert "sends us elsewhere" in reason or "does not speak RTSP" in reason
 
 
 async def test_an_srt_source_cannot_pass_for_a_list(corpus, tmp_path):
