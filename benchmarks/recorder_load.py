@@ -136,7 +136,7 @@ async def _standing(services: Services, stream_id: StreamId) -> Standing:
     last = segments[-1]
     return Standing(
         segments=len(segments),
-        media_ms=to_ms(last.start_ticks + last.duration_ticks),
+        media_ms=to_ms(last.end_ticks),
         behind=time.time() - last.arrived_at.timestamp(),
         gaps=len(gaps),
         takes=len(takes),

@@ -117,6 +117,12 @@ class Interview:
         """The title in this language, else in any."""
         return self.titles.get(locale) or next((t for t in self.titles.values() if t), "") or self.id
 
+    def shows(self, start_ms: int, end_ms: int) -> bool:
+        """Whether any of this part of its recording lies between its in and out point."""
+        begins_before_out = self.out_ms is None or start_ms < self.out_ms
+        ends_after_in = self.in_ms is None or end_ms > self.in_ms
+        return begins_before_out and ends_after_in
+
 
 class StreamState(StrEnum):
     """What a stream is doing."""
@@ -217,6 +223,11 @@ class MediaSegment:
     pts_ticks: int
     arrived_at: datetime
     partial: bool = False
+
+    @property
+    def end_ticks(self) -> int:
+        """Where the next one begins, unless media is missing."""
+        return self.start_ticks + self.duration_ticks
 
 
 class GapReason(StrEnum):

@@ -137,7 +137,7 @@ class Crashes:
             assert hashlib.sha256(content).hexdigest() == segment.sha256
             assert len(content) == segment.size_bytes
             assert abs(segment.start_ticks - end) <= 3600, "segments do not stand end to end"
-            end = segment.start_ticks + segment.duration_ticks
+            end = segment.end_ticks
             places += [place for place in self.truth.places([content]) if place is not None]
         assert all(a < b for a, b in pairwise(places)), "pictures are doubled or out of order"
         assert [take.number for take in takes] == sorted({take.number for take in takes})

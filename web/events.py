@@ -34,7 +34,6 @@ from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.watch import watch
 from streamarchive.errors import DatabaseError
 from streamarchive.models import Change, CueId, Gap, Interview, InterviewId
-from streamarchive.search.feed import within
 
 from .keys import Visit
 from .state import State, cue_json, gap_json, load_gaps, load_state, skip_json, state_json
@@ -266,7 +265,7 @@ async def _lines(
     added = {CueId(cue_id): None for payload in payloads for cue_id in payload.get("added", ())}
     removed = {CueId(cue_id): None for payload in payloads for cue_id in payload.get("removed", ())}
     known = await transcripts.by_ids(connection, list(added))
-    current = {cue_id: cue for cue_id, cue in known.items() if within(interview, cue)}
+    current = {cue_id: cue for cue_id, cue in known.items() if interview.shows(cue.start_ms, cue.end_ms)}
     gone = [cue_id for cue_id in (*removed, *added) if cue_id not in current]
     return {
         "added": [cue_json(cue) for cue in sorted(current.values(), key=lambda cue: (cue.start_ms, cue.id))],

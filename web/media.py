@@ -84,7 +84,4 @@ def _recording_of(interview: Interview) -> RecordingId:
 
 def _in_cut(segment: MediaSegment, interview: Interview) -> bool:
     """Whether any of it lies between the interview's in and out point."""
-    begin, end = to_ms(segment.start_ticks), to_ms(segment.start_ticks + segment.duration_ticks)
-    return (interview.in_ms is None or end > interview.in_ms) and (
-        interview.out_ms is None or begin < interview.out_ms
-    )
+    return interview.shows(to_ms(segment.start_ticks), to_ms(segment.end_ticks))

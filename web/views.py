@@ -185,11 +185,11 @@ def said_ago(segments: Sequence[MediaSegment], at_ms: int, now: datetime) -> tim
 
     A segment arrives when its last picture has been taken. Captions may be ahead of the newest segment.
     """
-    holding = next((s for s in segments if to_ms(s.start_ticks + s.duration_ticks) >= at_ms), None)
+    holding = next((s for s in segments if to_ms(s.end_ticks) >= at_ms), None)
     known = holding or (segments[-1] if segments else None)
     if known is None:
         return None
-    end_ms = to_ms(known.start_ticks + known.duration_ticks)
+    end_ms = to_ms(known.end_ticks)
     said_at = known.arrived_at + timedelta(milliseconds=at_ms - end_ms)
     return max(now - said_at, timedelta(0))
 

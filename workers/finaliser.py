@@ -101,13 +101,13 @@ async def _from_takes(job: JobRun, segments: Sequence[MediaSegment], folder: Pat
                 if segment is segments[0]:
                     tracks = await asyncio.to_thread(_tracks, path)
                 await asyncio.to_thread(assembly.concatenate, [path], file)
-        end = takes[number + 1][0].start_ticks if number + 1 < len(takes) else _end(take[-1])
+        end = takes[number + 1][0].start_ticks if number + 1 < len(takes) else take[-1].end_ticks
         parts.append(Part(file, end - take[0].start_ticks))
         job.report(0.3 * (number + 1) / len(takes), "putting the takes together")
     main = _main(folder, tracks)
     await assembly.join(parts, tracks, main.file, lambda done: job.report(0.3 + 0.6 * done, "writing the file"))
     info = await probe(main.file, silent_allowed=True)
-    _verify(info, to_ms(_end(segments[-1])), segments[0].recording_id)
+    _verify(info, to_ms(segments[-1].end_ticks), segments[0].recording_id)
     return info, main
 
 
@@ -159,10 +159,6 @@ async def _keep(job: JobRun, recording_id: RecordingId, made: Sequence[Made], or
 def _origin(segments: Sequence[MediaSegment]) -> str:
     """What the takes are, in one hash."""
     return hashlib.sha256("".join(segment.sha256 for segment in segments).encode()).hexdigest()
-
-
-def _end(segment: MediaSegment) -> int:
-    return segment.start_ticks + segment.duration_ticks
 
 
 def _verify(info: MediaInfo, expected_ms: int, recording_id: RecordingId) -> None:

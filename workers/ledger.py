@@ -82,7 +82,7 @@ class Ledger:
             # Takes of one epoch behind each other may come from one folder, if the source's clock was set back.
             ledger._rescuable = {other.number for other in takes if other.epoch == take.epoch}
             ledger._clock = TakeClock(take.base_ticks, take.origin_pts, last.pts_ticks)
-            ledger._end_ticks = last.start_ticks + last.duration_ticks
+            ledger._end_ticks = last.end_ticks
         await asyncio.to_thread(folders.publish_spool, stream.recording_id)
         return ledger
 

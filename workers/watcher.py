@@ -22,7 +22,6 @@ from streamarchive.errors import NotFoundError
 from streamarchive.models import Cue, Gap, Interview, Recording, RecordingId
 from streamarchive.search import query, telling
 from streamarchive.search.expansion import expanded
-from streamarchive.search.feed import within
 from streamarchive.search.watching import Lookup, Match, Spoken
 from streamarchive.services import Services
 
@@ -110,7 +109,7 @@ async def _between_neighbours(
         row = await transcripts.around(connection, recording_id, start_ms, end_ms)
         for at, cue in enumerate(row):
             if cue.id in new:
-                by = tuple(interview for interview in shown if within(interview, cue))
+                by = tuple(interview for interview in shown if interview.shows(cue.start_ms, cue.end_ms))
                 before, after = row[at - 1] if at else None, row[at + 1] if at + 1 < len(row) else None
                 found.append((Spoken(cue, before, after, tuple(interview.id for interview in by)), by))
     return found

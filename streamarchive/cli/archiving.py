@@ -19,7 +19,6 @@ from streamarchive.ingest import Details
 from streamarchive.media import source
 from streamarchive.media.addresses import shown
 from streamarchive.models import AssetKind, Cue, CueDraft, InterviewId, Recording, Visibility
-from streamarchive.search.feed import within
 from streamarchive.services import Services, check_model, open_services
 from streamarchive.settings import Settings
 
@@ -131,7 +130,7 @@ async def export(settings: Settings, options: argparse.Namespace) -> None:
         if options.format in MEDIA_FORMATS:
             await _export_media(services, recording, AssetKind(options.format), options.output)
         else:
-            shown = [cue for cue in cues if within(interview, cue)]
+            shown = [cue for cue in cues if interview.shows(cue.start_ms, cue.end_ms)]
             console.write_file(options.output, _text(recording, shown, options.format))
 
 

@@ -29,7 +29,7 @@ async def operations(connection: AsyncConnection, batch: Batch) -> list[Operatio
     for cue_id, (version, recording_id) in versions.items():
         for interview in await shown.of(recording_id):
             cue = current.get(cue_id)
-            if cue is not None and within(interview, cue):
+            if cue is not None and interview.shows(cue.start_ms, cue.end_ms):
                 found.append(_document(interview, cue, following.get(cue_id)))
             else:
                 found.append(Tombstone(cue_document_id(interview.id, cue_id), version))
@@ -63,7 +63,7 @@ async def everything(database: Database, after: int = 0) -> AsyncIterator[Portio
                 _document(interview, cue, following.get(cue.id))
                 for cue in cues
                 for interview in await shown.of(cue.recording_id)
-                if within(interview, cue)
+                if interview.shows(cue.start_ms, cue.end_ms)
             ]
         if not cues:
             return
@@ -73,16 +73,9 @@ async def everything(database: Database, after: int = 0) -> AsyncIterator[Portio
 
 def _document(interview: Interview, cue: Cue, following: Cue | None) -> CueDocument:
     """What is said after the interview's cut is none of its business."""
-    if following is not None and not within(interview, following):
+    if following is not None and not interview.shows(following.start_ms, following.end_ms):
         following = None
     return cue_document(cue, interview.id, interview.held_at, following)
-
-
-def within(interview: Interview, cue: Cue) -> bool:
-    """Whether the interview's cut shows this cue."""
-    begins_before_out = interview.out_ms is None or cue.start_ms < interview.out_ms
-    ends_after_in = interview.in_ms is None or cue.end_ms > interview.in_ms
-    return begins_before_out and ends_after_in
 
 
 class _Showings:

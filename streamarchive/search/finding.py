@@ -267,11 +267,7 @@ def _cue_id(hit: Hit) -> CueId:
 
 def _belongs(cue: Cue, interview: Interview) -> bool:
     """Whether the interview shows this cue: its recording, between its in and out point."""
-    return (
-        cue.recording_id == interview.recording_id
-        and (interview.in_ms is None or cue.end_ms > interview.in_ms)
-        and (interview.out_ms is None or cue.start_ms < interview.out_ms)
-    )
+    return cue.recording_id == interview.recording_id and interview.shows(cue.start_ms, cue.end_ms)
 
 
 # --- while the index is away ------------------------------------------------------------------------------

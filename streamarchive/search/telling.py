@@ -17,7 +17,6 @@ from streamarchive.models import Cue, Interview, Stage
 from streamarchive.protocols import Query
 from streamarchive.search.answers import Moment, moment_path
 from streamarchive.search.expansion import expanded
-from streamarchive.search.feed import within
 from streamarchive.search.matching import marks
 from streamarchive.search.query import parse
 
@@ -45,7 +44,11 @@ async def read(connection: AsyncConnection, searches: Sequence[SavedSearch], hit
             continue
         query = expanded(parse(search.query), pairs)
         cue = cues.get(hit.cue_id) or await _successor(connection, hit, query)
-        if cue is not None and cue.recording_id == interview.recording_id and within(interview, cue):
+        if (
+            cue is not None
+            and cue.recording_id == interview.recording_id
+            and interview.shows(cue.start_ms, cue.end_ms)
+        ):
             told.append(Told(hit, search, interview, cue, marks(cue.text, query).spans))
     return told
 
