@@ -20,7 +20,7 @@ from streamarchive.catalogue.saved_searches import NewHit, SavedSearch
 from streamarchive.catalogue.watch import watch
 from streamarchive.errors import NotFoundError
 from streamarchive.models import Cue, Gap, Interview, Recording, RecordingId
-from streamarchive.search import query, telling
+from streamarchive.search import narrowing, query, telling
 from streamarchive.search.expansion import expanded
 from streamarchive.search.watching import Lookup, Match, Spoken
 from streamarchive.services import Services
@@ -111,19 +111,21 @@ async def _between_neighbours(
             if cue.id in new:
                 by = tuple(interview for interview in shown if interview.shows(cue.start_ms, cue.end_ms))
                 before, after = row[at - 1] if at else None, row[at + 1] if at + 1 < len(row) else None
-                found.append((Spoken(cue, before, after, tuple(interview.id for interview in by)), by))
+                found.append((Spoken(cue, before, after), by))
     return found
 
 
 async def _to_tell(
     connection: AsyncConnection, searches: Mapping[int, SavedSearch], matched: Sequence[_Matched]
 ) -> list[NewHit]:
-    """Without what was said before somebody wanted to know, and what they may not find."""
+    """Without what was said too early or elsewhere for a search, and what its owner may not find."""
     found, clocks = [], _Clocks(connection)
     for spoken, shown, match in matched:
         search = searches[match.query_id]
         cue = spoken.before if match.in_before and spoken.before else spoken.cue
-        interview = next((one for one in shown if interviews.may_find(one, search.role)), None)
+        parsed = query.parse(search.query)
+        meant = (one for one in shown if interviews.may_find(one, search.role) and narrowing.admits(parsed, one))
+        interview = next(meant, None)
         if interview is None or await clocks.said_at(cue) < search.created_at:
             continue
         found.append(NewHit(search.id, cue.id, interview.id, cue.recording_id, cue.start_ms, cue.end_ms))

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive import text
 from streamarchive.catalogue import glossary, interviews, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import SearchError, SearchUnavailableError
-from streamarchive.models import Cue, CueId, Event, Interview, InterviewId, Role
+from streamarchive.models import Cue, CueId, Interview, InterviewId, Role
 from streamarchive.protocols import Hit, InterviewHits, Moments, Query, Results, SearchIndex, Sort, Total
-from streamarchive.search import fallbacks
+from streamarchive.search import fallbacks, narrowing
 from streamarchive.search.answers import (
     Answer,
     FacetsAnswer,
@@ -30,7 +29,6 @@ from streamarchive.search.answers import (
     FoundMoment,
     Moment,
     MomentsAnswer,
-    as_json,
     moment_path,
 )
 from streamarchive.search.expansion import expanded
@@ -44,7 +42,6 @@ __all__ = [
     "FoundMoment",
     "Moment",
     "MomentsAnswer",
-    "as_json",
     "find",
     "find_facets",
     "find_moments",
@@ -197,7 +194,7 @@ async def _asked(database: Database, query: Query, role: Role) -> _Asked | None:
         hidden = await interviews.hidden_from(connection, role)
         pairs = await glossary.pairs(connection)
         if query.events or query.years or query.after or query.before:
-            events = _named(await interviews.events(connection), query.events) if query.events else None
+            events = narrowing.named(await interviews.events(connection), query.events) if query.events else None
             meant = await interviews.held(
                 connection, event_ids=events, years=query.years, after=query.after, before=query.before
             )
@@ -208,13 +205,6 @@ async def _asked(database: Database, query: Query, role: Role) -> _Asked | None:
                 return None
             query = replace(query, interviews=tuple(sorted(meant)))
     return _Asked(expanded(query, pairs), hidden)
-
-
-def _named(events: Iterable[Event], names: Collection[str]) -> set[int]:
-    """The events one of whose names contains one of these."""
-    return {
-        event.id for event in events if any(text.spans(known, names) for known in event.names.values() if known)
-    }
 
 
 async def _instead(

@@ -5,7 +5,8 @@ up. Each stands under one of its terms, the one that is rarest in what was said 
 and compared in full with those queries alone whose term it holds.
 
 A query is met when each of its clauses occurs in the cue or across a border of it, and none of the excluded
-does. What stands in a neighbour alone is the neighbour's.
+does. What stands in a neighbour alone is the neighbour's. Which interviews a query means is for
+`streamarchive.search.narrowing`: a cue does not know who shows it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from streamarchive import text
-from streamarchive.models import Cue, InterviewId
+from streamarchive.models import Cue
 from streamarchive.protocols import Clause, Query
 from streamarchive.text import Token
 
@@ -27,12 +28,11 @@ _STEM = "~"
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A cue between its neighbours, and the interviews that show it."""
+    """A cue between its neighbours."""
 
     cue: Cue
     before: Cue | None = None
     after: Cue | None = None
-    interviews: tuple[InterviewId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +181,9 @@ def _stems(row: Iterable[Token]) -> Words:
 
 
 def _admits(saved: _Saved, spoken: Spoken) -> bool:
-    """Whether the filters let the cue through."""
+    """Whether the filters on cues let this one through."""
     query, cue = saved.query, spoken.cue
     if query.langs and cue.lang not in query.langs:
-        return False
-    if query.interviews and not set(query.interviews) & set(spoken.interviews):
         return False
     if not saved.speakers:
         return True

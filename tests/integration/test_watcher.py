@@ -99,6 +99,21 @@ async def test_what_is_said_on_air_is_told_with_a_signature(watching: Services) 
     assert await hits(watching, eva) == [(number, 4_000)]
 
 
+async def test_filters_on_interviews_hold_for_what_is_told(watching: Services) -> None:
+    """As in searching: where none that shows the line is meant, nobody is told."""
+    eva = await somebody(watching.database)
+    air = await factories.on_air(watching.database)
+    async with watching.database.read() as connection:
+        held_at = (await interviews.get(connection, air.interview_id)).held_at
+    met = [f"battery year:{held_at.year}", f"battery in:{air.interview_id} after:{held_at.date()}"]
+    numbers = [await save(watching.database, eva, typed) for typed in met]
+    for typed in ("battery year:1999", "battery in:0000000000", "battery event:shanghai", "battery before:2000"):
+        await save(watching.database, eva, typed)
+    await factories.heard(watching.database, air.recording_id, line(0, "the battery"))
+    await compared(watching)
+    assert sorted(await hits(watching, eva)) == [(number, 0) for number in numbers]
+
+
 async def test_a_phrase_across_a_border_is_told_where_it_starts(watching: Services) -> None:
     eva = await somebody(watching.database)
     number = await save(watching.database, eva, '"smart cockpit"')
