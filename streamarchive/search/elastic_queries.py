@@ -52,6 +52,8 @@ class Narrowed:
     interviews: Collection[InterviewId] | None = None
     """None: there is one clause, and the search itself tells."""
     near: Collection[str] = ()
+    timed_out: bool = False
+    """Some were not looked at in time: what is found within these may not be all."""
 
 
 class Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
@@ -34,8 +35,8 @@ class Searching:
         and told by its place where the answer has shifted meanwhile.
         """
         narrowed = await self._narrowed(request)
-        if narrowed is None:
-            return NO_RESULTS
+        if narrowed.interviews == ():
+            return replace(NO_RESULTS, timed_out=narrowed.timed_out)
         shown, after = self._position(cursor, sort)
         offset = max(shown - _BEHIND, 0)
         groups: list[Json] = []
@@ -58,14 +59,14 @@ class Searching:
             total_interviews=Total(answer["aggregations"]["count"]["value"], total.exact),
             interviews=request.read_interviews(groups[:limit], named, moments),
             next_cursor=_interview_cursor(groups, limit, shown),
-            timed_out=answer["timed_out"],
+            timed_out=answer["timed_out"] or narrowed.timed_out,
         )
 
     async def moments(self, request: Request, sort: Sort, cursor: str, limit: int) -> Moments:
         """See `SearchIndex.moments`."""
         narrowed = await self._narrowed(request)
-        if narrowed is None:
-            return NO_MOMENTS
+        if narrowed.interviews == ():
+            return replace(NO_MOMENTS, timed_out=narrowed.timed_out)
         after = cursors.decode(cursor, _SHAPES[sort])
         answer = await self._search(request.moments(narrowed, sort, after, min(limit + 1, MAX_WINDOW)))
         found = answer["hits"]["hits"]
@@ -74,15 +75,17 @@ class Searching:
             total=elastic_queries.read_total(answer),
             hits=tuple(request.read_moment(each) for each in found[:limit]),
             next_cursor=cursors.encode(found[limit - 1]["sort"]) if more else "",
-            timed_out=answer["timed_out"],
+            timed_out=answer["timed_out"] or narrowed.timed_out,
         )
 
     async def facets(self, request: Request) -> Facets:
         """See `SearchIndex.facets`."""
         narrowed = await self._narrowed(request)
-        if narrowed is None:
-            return NO_FACETS
-        return elastic_queries.read_facets(await self._search(request.facets(narrowed)))
+        if narrowed.interviews == ():
+            found = NO_FACETS
+        else:
+            found = elastic_queries.read_facets(await self._search(request.facets(narrowed)))
+        return replace(found, exact=False, timed_out=True) if narrowed.timed_out else found
 
     async def similar(self, word: str, limit: int) -> tuple[str, ...]:
         """See `SearchIndex.similar`."""
@@ -95,29 +98,35 @@ class Searching:
 
     # --- what several clauses have in common ------------------------------------------------------------
 
-    async def _narrowed(self, request: Request) -> Narrowed | None:
-        """None where no interview meets every clause."""
+    async def _narrowed(self, request: Request) -> Narrowed:
+        """`interviews` is empty where none meets every clause."""
         searches = request.meeting()
         if not searches:
             return Narrowed()
-        found = [counted(each["found"]) for each in await self._aggregated(searches)]
+        answers = await self._aggregated(searches)
+        timed_out = any(each["timed_out"] for each in answers)
+        found = [counted(each["aggregations"]["found"]) for each in answers]
         interviews = {InterviewId(each) for each in set.intersection(*map(set, found))}
         if not interviews:
-            return None
+            return Narrowed((), timed_out=timed_out)
         sizes = [sum(clause[each] for each in interviews) for clause in found]
         rarest = sizes.index(min(sizes))
-        return Narrowed(interviews, await self._near(request, rarest, interviews, len(sizes)))
+        return Narrowed(interviews, await self._near(request, rarest, interviews, len(sizes)), timed_out)
 
     async def _near(
         self, request: Request, rarest: int, interviews: set[InterviewId], clauses: int
     ) -> Sequence[str]:
-        """The windows in which every clause occurs; none where the rarest is too common for it to matter."""
+        """The windows in which every clause occurs; none where the rarest is too common for it to matter.
+
+        They are a matter of order alone: without those that are not found in time, nothing is missing.
+        """
         (answer,) = await self._aggregated([request.windows(rarest, interviews)])
-        windows = list(counted(answer["found"]))
-        if answer["found"]["sum_other_doc_count"] or len(windows) > MAX_NEAR or not windows:
+        found = answer["aggregations"]["found"]
+        windows = list(counted(found))
+        if found["sum_other_doc_count"] or len(windows) > MAX_NEAR or not windows:
             return ()
         others = [request.shared(clause, windows) for clause in range(clauses) if clause != rarest]
-        shared = [set(counted(each["found"])) for each in await self._aggregated(others)]
+        shared = [set(counted(each["aggregations"]["found"])) for each in await self._aggregated(others)]
         return sorted(set(windows).intersection(*shared))
 
     # --- asking -----------------------------------------------------------------------------------------
@@ -135,7 +144,8 @@ class Searching:
         for answer in answers["responses"]:
             if "error" in answer:
                 self._refuse(answer["status"], answer["error"].get("reason", ""))
-        return [answer["aggregations"] for answer in answers["responses"]]
+        found: list[Mapping[str, Any]] = answers["responses"]
+        return found
 
     # --- cursors ----------------------------------------------------------------------------------------
 

@@ -604,6 +604,33 @@ async def _search_until(index: SearchIndex, done: asyncio.Event, *, total: int) 
     return searches
 
 
+async def test_a_step_that_was_not_done_in_time_makes_the_answer_partial(
+    elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which interviews meet both clauses is asked first. A real server answers, but says that it had no time."""
+    address = f"{elasticsearch_url}/test-{uuid4().hex}"
+    async with opened(address) as index:
+        await index.rebuild(batches([cue("1", "int1", "smart battery"), cue("2", "int2", "battery")]))
+        ask = index._client.msearch
+
+        async def hurried(**arguments: Any) -> Any:
+            answers = await ask(**arguments)
+            answers["responses"][0]["timed_out"] = True
+            return answers
+
+        assert not (await find(index, "smart battery")).timed_out
+        monkeypatch.setattr(index._client, "msearch", hurried)
+        for typed, total in (("smart battery", 1), ("smart zeppelin", 0)):
+            results, facets = await find(index, typed), await index.facets(parse(typed))
+            moments = await index.moments(parse(typed))
+            assert (results.total.value, moments.total.value) == (total, total)
+            assert results.timed_out
+            assert moments.timed_out
+            assert (facets.timed_out, facets.exact) == (True, False)
+        assert not (await find(index, "battery")).timed_out, "one clause is one step"
+    destroy(address)
+
+
 async def test_an_older_version_does_not_write_to_the_index_of_a_newer(
     url: str, index: SearchIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
