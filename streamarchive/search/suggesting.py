@@ -6,6 +6,7 @@ Chinese names are offered for their Pinyin too: `zhangw` leads to 张伟.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,35 +51,85 @@ class Suggestion:
 
 
 class Suggestions:
-    """What can be suggested, analysed once."""
+    """What can be suggested, analysed once and looked up by how its words begin.
+
+    Everything has its number in the order of preference, so that looking ends with the first that are enough: a
+    single letter begins half of all titles.
+    """
 
     def __init__(self, offered: Iterable[Suggestion]) -> None:
-        merged: dict[tuple[Kind, str, str], Suggestion] = {}
-        for one in offered:
-            key = (one.kind, one.text, one.lang)
-            known = merged.get(key)
-            if known is not None and known.interviews is not None and one.interviews is not None:
-                one = Suggestion(*key, known.interviews | one.interviews)
-            merged[key] = one
-        self._offered = [(one, _words(one.text), _pinyin(one)) for one in merged.values()]
+        self._offered = [(one, _words(one.text)) for one in sorted(_merged(offered), key=_preference)]
+        numbered = list(enumerate(self._offered))
+        self._by_first = _Numbers((words[0], number) for number, (_, words) in numbered if words)
+        self._by_any = _Numbers((word, number) for number, (_, words) in numbered for word in set(words))
+        self._by_sound = _Numbers((sound, number) for number, (one, _) in numbered if (sound := _pinyin(one)))
 
     def matching(self, typed: str, hidden: Collection[InterviewId], limit: int = 8) -> list[Suggestion]:
         """The best for what is typed so far, without what only `hidden` interviews know."""
         wanted, sounds = _words(typed), "".join(typed.split()).casefold()
         if not wanted:
             return []
-        found = []
-        for one, words, pinyin in self._offered:
-            at = _begins(words, wanted)
-            if at is None and len(sounds) > 1 and pinyin.startswith(sounds):
-                at = 0
-            if at is None or (one.interviews is not None and not one.interviews - set(hidden)):
-                continue
-            found.append(((at > 0, list(Kind).index(one.kind), -len(one.interviews or ()), one.text), one))
+        unseen = frozenset(hidden)
         distinct: dict[tuple[str, ...], Suggestion] = {}
-        for _, one in sorted(found, key=lambda pair: pair[0]):
-            distinct.setdefault(_words(one.text) if one.kind is not Kind.TITLE else (one.text,), one)
-        return list(distinct.values())[:limit]
+        for number in self._numbers(wanted, sounds):
+            one, words = self._offered[number]
+            if one.interviews is None or not one.interviews <= unseen:
+                distinct.setdefault(words if one.kind is not Kind.TITLE else (one.text,), one)
+            if len(distinct) >= limit:
+                break
+        return list(distinct.values())
+
+    def _numbers(self, wanted: Sequence[str], sounds: str) -> Iterator[int]:
+        """What begins so first, then what has it further on; some twice."""
+        *whole, begun = wanted
+        beginning = [n for n in self._by_first.completing(whole[:1], begun) if self._at(n, wanted) == 0]
+        sounding = self._by_sound.beginning(sounds) if len(sounds) > 1 else []
+        yield from sorted({*beginning, *sounding})
+        yield from (n for n in self._by_any.completing(whole, begun) if self._at(n, wanted) is not None)
+
+    def _at(self, number: int, wanted: Sequence[str]) -> int | None:
+        return _begins(self._offered[number][1], wanted)
+
+
+class _Numbers:
+    """Numbers under words."""
+
+    def __init__(self, pairs: Iterable[tuple[str, int]]) -> None:
+        self._by_word: defaultdict[str, list[int]] = defaultdict(list)
+        for word, number in pairs:
+            self._by_word[word].append(number)
+        self._words = sorted(self._by_word)
+
+    def completing(self, whole: Sequence[str], begun: str) -> Sequence[int]:
+        """Those that can have these words and one that begins so, in order."""
+        if not whole:
+            return self.beginning(begun)
+        return min((self._by_word.get(word, []) for word in whole), key=len)
+
+    def beginning(self, prefix: str) -> list[int]:
+        """Those under words that begin so, in order."""
+        found: set[int] = set()
+        for at in range(bisect_left(self._words, prefix), len(self._words)):
+            if not self._words[at].startswith(prefix):
+                break
+            found.update(self._by_word[self._words[at]])
+        return sorted(found)
+
+
+def _merged(offered: Iterable[Suggestion]) -> list[Suggestion]:
+    """Each once, with all interviews that know it."""
+    merged: dict[tuple[Kind, str, str], Suggestion] = {}
+    for one in offered:
+        key = (one.kind, one.text, one.lang)
+        known = merged.get(key)
+        if known is not None and known.interviews is not None and one.interviews is not None:
+            one = Suggestion(*key, known.interviews | one.interviews)
+        merged[key] = one
+    return list(merged.values())
+
+
+def _preference(one: Suggestion) -> tuple[int, int, str]:
+    return list(Kind).index(one.kind), -len(one.interviews or ()), one.text
 
 
 def _words(said: str) -> tuple[str, ...]:
