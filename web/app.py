@@ -6,10 +6,11 @@ from aiohttp import web
 
 from streamarchive.services import Services
 
+from .answering import IndexState
 from .demo import add_desk
 from .desk.receiving import stop_receiving
 from .events import Hub
-from .keys import HUB, LOOKING, RECEIVING, RENDERER, SENDERS, SERVICES, SUGGESTER
+from .keys import HUB, INDEX_STATE, LOOKING, RECEIVING, RENDERER, SENDERS, SERVICES, SUGGESTER
 from .middleware import add_headers, explain_errors, greet, identify, refuse_foreign_forms
 from .pages.desk_streams import looks_at_once
 from .render import Renderer
@@ -24,6 +25,7 @@ def create_app(services: Services) -> web.Application:
     app[RENDERER] = Renderer()
     app[HUB] = Hub(services.database)
     app[SUGGESTER] = Suggester(services.database)
+    app[INDEX_STATE] = IndexState(services.search)
     app[RECEIVING] = set()
     app[SENDERS] = {}
     app[LOOKING] = looks_at_once()

@@ -14,6 +14,7 @@ from .access import Asker
 from .languages import Language
 
 if TYPE_CHECKING:
+    from .answering import IndexState
     from .events import Hub
     from .render import Renderer
     from .suggestions import Suggester
@@ -31,6 +32,7 @@ SERVICES = web.AppKey("services", Services)
 RENDERER: web.AppKey[Renderer] = web.AppKey("renderer")
 HUB: web.AppKey[Hub] = web.AppKey("hub")
 SUGGESTER: web.AppKey[Suggester] = web.AppKey("suggester")
+INDEX_STATE: web.AppKey[IndexState] = web.AppKey("index_state")
 RECEIVING: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("receiving")
 """Requests whose file is still arriving."""
 SENDERS: web.AppKey[dict[int, asyncio.Task[Any]]] = web.AppKey("senders")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 from streamarchive.catalogue import transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.cli import console
+from streamarchive.errors import SearchError, UsageError
 from streamarchive.models import Role
-from streamarchive.protocols import Portion, Source
+from streamarchive.protocols import Portion, Sort, Source
 from streamarchive.search import feed, finding, query
 from streamarchive.search.agreement import Agreement, compare
+from streamarchive.search.answers import FallbackKind, as_json
 from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings
 from workers import indexer
@@ -20,38 +23,51 @@ from workers import indexer
 async def search(settings: Settings, options: argparse.Namespace) -> None:
     """Print the moments at which all of it was said; drafts included, trashed ones not."""
     parsed = query.parse(" ".join(options.query))
+    if all(clause.negated for clause in parsed.clauses):
+        raise UsageError("say a word to look for: filters and exclusions only narrow what words find")
     async with open_services(settings) as services:
-        await services.search.prepare()
+        await _prepare(services)
         answer = await finding.find(
-            services.database, services.search, parsed, role=Role.ADMIN, limit=options.limit, moments=10
+            services.database,
+            services.search,
+            parsed,
+            role=Role.ADMIN,
+            sort=Sort(options.sort),
+            limit=options.limit,
+            moments=10,
         )
-    if answer.index_away:
-        console.note("The search index cannot be reached: only titles, guests and events were looked at.")
     if options.json:
-        console.out_json({"total": answer.total.value, "hits": _hits(answer, settings.site)})
+        console.out_json(as_json(answer, settings.site))
         return
+    for sentence in _remarks(answer):
+        console.note(sentence)
     for found in answer.found:
         console.out(f"{found.interview.title()}  {settings.site}{found.interview.address}")
         for moment in found.moments:
             seconds = moment.cue.start_ms // 1000
-            console.out(f"  {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}  {moment.cue.text}")
+            said = f"{moment.cue.text} {moment.continued}".rstrip()
+            console.out(f"  {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}  {said}")
     if not answer.found:
         console.note("Nothing was found.")
 
 
-def _hits(answer: finding.Answer, site: str) -> list[dict[str, object]]:
-    return [
-        {
-            "interview": found.interview.id,
-            "title": found.interview.title(),
-            "start_ms": moment.cue.start_ms,
-            "end_ms": moment.cue.end_ms,
-            "text": moment.cue.text,
-            "url": f"{site}{found.interview.address}?t={moment.cue.start_ms / 1000:g}",
-        }
-        for found in answer.found
-        for moment in found.moments
-    ]
+async def _prepare(services: Services) -> None:
+    """An index that is away is told with the answer."""
+    with suppress(SearchError):
+        await services.search.prepare()
+
+
+def _remarks(answer: finding.Answer) -> Iterator[str]:
+    """What to know of an answer that is not quite what was asked for."""
+    if answer.query.ignored:
+        yield f"Not understood, so left out: {' '.join(answer.query.ignored)}"
+    if answer.index_away:
+        yield "The search index cannot be used: only titles, guests and events were looked at."
+    if answer.timed_out:
+        yield "Searching took too long: this is what was found in time, and there may be more."
+    if answer.fallback is not None and answer.found:
+        kind = "These sound like it" if answer.fallback.kind is FallbackKind.PINYIN else "Did you mean this"
+        yield f"Nothing was found for {answer.query.text!r}. {kind}: {answer.fallback.query.text}"
 
 
 async def reindex(settings: Settings, options: argparse.Namespace) -> None:

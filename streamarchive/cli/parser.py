@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from streamarchive import __version__
 from streamarchive.models import Role, Visibility
+from streamarchive.protocols import Sort
 from streamarchive.settings import Settings
 
 Command = Callable[[Settings, argparse.Namespace], Awaitable[int | None]]
@@ -139,6 +140,7 @@ def _add_search(add: _Add) -> None:
     search = add("search", "finding:search", "find what was said")
     search.add_argument("query", nargs="+", metavar="QUERY")
     search.add_argument("--limit", type=int, default=20, help="interviews at most")
+    search.add_argument("--sort", choices=list(Sort), default=Sort.RELEVANCE, help="which come first")
     search.add_argument("--json", action="store_true", help="print for programs")
     reindex = add("reindex", "finding:reindex", "build the search index anew from the catalogue")
     reindex.add_argument("--afresh", action="store_true", help="do not go on with an unfinished one")

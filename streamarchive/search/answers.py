@@ -105,23 +105,61 @@ class FacetsAnswer:
     index_away: bool = False
 
 
-def as_json(answer: Answer, site: str) -> dict[str, Any]:
-    """Plain values, as the command line and the API print them; `site` is the public address."""
+def as_json(answer: Answer | MomentsAnswer, site: str) -> dict[str, Any]:
+    """Plain values, as the command line and the API give them; `site` is the public address.
+
+    In an answer by moments there are no `interviews`: its hits name them.
+    """
+    if isinstance(answer, Answer):
+        pairs = [(found.interview, moment) for found in answer.found for moment in found.moments]
+        interviews: dict[str, Any] = {
+            "total_interviews": answer.total_interviews.value,
+            "interviews": [
+                {
+                    "interview": _reference(found.interview),
+                    "titles": dict(found.interview.titles),
+                    "url": f"{site}{found.interview.address}",
+                    "total": found.total,
+                }
+                for found in answer.found
+            ],
+        }
+    else:
+        pairs, interviews = [(found.interview, found.moment) for found in answer.found], {}
+    fallback = answer.fallback
     return {
         "total": answer.total.value,
-        "hits": [
-            {
-                "interview": found.interview.address.rsplit("/", 1)[-1],
-                "title": found.interview.title(),
-                "start_ms": moment.cue.start_ms,
-                "end_ms": moment.cue.end_ms,
-                "text": moment.cue.text,
-                "url": f"{site}{moment_path(found.interview, moment.cue.start_ms)}",
-            }
-            for found in answer.found
-            for moment in found.moments
-        ],
+        "total_exact": answer.total.exact,
+        **interviews,
+        "hits": [_hit(interview, moment, site) for interview, moment in pairs],
+        "next": answer.next_cursor or None,
+        "ignored": list(answer.query.ignored),
+        "fallback": {"kind": fallback.kind, "query": fallback.query.text} if fallback else None,
+        "timed_out": answer.timed_out,
+        "index_away": answer.index_away,
     }
+
+
+def _hit(interview: Interview, moment: Moment, site: str) -> dict[str, Any]:
+    cue = moment.cue
+    return {
+        "interview": _reference(interview),
+        "title": interview.title(),
+        "stage": interview.stage,
+        "start_ms": cue.start_ms,
+        "end_ms": cue.end_ms,
+        "text": cue.text,
+        "lang": cue.lang,
+        "speaker": cue.speaker,
+        "doubtful": cue.doubt is not None,
+        "spans": [list(span) for span in moment.spans],
+        "continued": moment.continued or None,
+        "url": f"{site}{moment_path(interview, cue.start_ms)}",
+    }
+
+
+def _reference(interview: Interview) -> str:
+    return interview.address.rsplit("/", 1)[-1]
 
 
 def moment_path(interview: Interview, at_ms: int) -> str:

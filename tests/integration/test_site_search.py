@@ -131,11 +131,55 @@ async def test_while_the_index_is_away_every_view_says_so(media, tmp_path) -> No
                 page = await nobody.get(f"/search?q=battery&view={view}")
                 assert "Battery talk" in page.text
                 assert any("away" in notice for notice in page.notices)
+                found = json.loads((await nobody.get(f"/api/search?q=battery&view={view}")).text)
+                assert [each["titles"] for each in found["interviews"]] == [{"en": "Battery talk"}]
+                assert found["index_away"] is True
             assert "away" in (await nobody.get("/search/facets?q=battery")).text
             feed = await nobody.get("/search.atom?q=battery")
             assert feed.status == 503
             suggested = json.loads((await nobody.get("/api/suggestions?q=bat")).text)["suggestions"]
     assert [one["text"] for one in suggested] == ["Battery talk"]
+
+
+async def test_what_takes_too_long_is_shown_as_far_as_it_came_and_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.ready({"en": "Cars"})
+    monkeypatch.setattr("streamarchive.search.ranking.SEARCH_SECONDS", 0.0)
+    monkeypatch.setattr("streamarchive.search.ranking._STEPS_BETWEEN_CLOCKS", 1)
+    async with people.visitor(site) as nobody:
+        for view in ("interviews", "moments"):
+            page = await nobody.get(f"/search?q=cockpit&view={view}")
+            assert page.status == 200
+            assert any("took too long" in notice for notice in page.notices)
+            assert link(page.text, "Try again").startswith("/search?q=cockpit")
+            found = json.loads((await nobody.get(f"/api/search?q=cockpit&view={view}")).text)
+            assert (found["timed_out"], found["total_exact"]) == (True, False)
+        assert json.loads((await nobody.get("/api/search/facets?q=cockpit")).text)["timed_out"] is True
+        monkeypatch.undo()
+        again = await nobody.get("/search?q=cockpit")
+    assert again.notices == []
+    assert "<mark>cockpit</mark>" in again.text
+
+
+async def test_an_index_of_another_version_is_told_on_the_page(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.ready({"en": "Cars"})
+    monkeypatch.setattr("streamarchive.search.embedded.ANALYZER_VERSION", 1_000)
+    async with people.visitor(site) as nobody, people.signed_in(site, Role.ADMIN) as admin:
+        page = await nobody.get("/search?q=cockpit")
+        assert any("made by another version" in notice for notice in page.notices)
+        assert "streamarchive reindex" not in page.text
+        assert "<mark>cockpit</mark>" in page.text
+        assert "streamarchive reindex" in (await admin.get("/search?q=cockpit")).text
+
+
+@pytest.mark.parametrize("typed", ["event:beijing", "-battery", "lang:zh year:2026", "？"])
+async def test_a_query_that_asks_for_nothing_is_told_what_it_lacks(site: Site, typed: str) -> None:
+    async with people.visitor(site) as nobody:
+        page = (await nobody.get("/search", params={"q": typed})).text
+    assert "Add a word." in page
 
 
 async def test_the_api_pages_by_cursor_and_refuses_nothing_that_was_typed(site: Site) -> None:
@@ -182,6 +226,24 @@ async def test_any_search_is_an_atom_feed_with_ids_that_stay(site: Site) -> None
     ids = [each.text for each in ElementTree.fromstring(again.text).iter(f"{ATOM}id")]
     assert ids == [each.text for each in feed.iter(f"{ATOM}id")]
     assert datetime.fromisoformat(entry.findtext(f"{ATOM}updated") or "").tzinfo is not None
+
+
+async def test_a_line_that_a_later_pass_replaces_is_the_same_entry(site: Site) -> None:
+    """A reader of the feed is not shown it twice."""
+    interview_id = await site.ready({"en": "One"}, [draft(12_000, "a batery is a battery")])
+
+    async def entry() -> tuple[str | None, str | None]:
+        answer = await nobody.get("/search.atom?q=battery")
+        [found] = ElementTree.fromstring(answer.text).findall(f"{ATOM}entry")
+        return found.findtext(f"{ATOM}id"), found.findtext(f"{ATOM}content")
+
+    async with people.visitor(site) as nobody:
+        number, said = await entry()
+        recording_id = (await site.interview(interview_id)).recording_id
+        assert recording_id is not None
+        await site.transcribe(recording_id, [draft(12_000, "a battery is a battery")])
+        assert await entry() == (number, "a battery is a battery")
+        assert said == "a batery is a battery"
 
 
 # --- suggestions --------------------------------------------------------------------------------------------

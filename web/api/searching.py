@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from streamarchive.errors import UsageError
-from streamarchive.models import Interview
 from streamarchive.search import finding, query
-from streamarchive.search.answers import Answer, Moment, MomentsAnswer, moment_path
+from streamarchive.search.answers import as_json
 from streamarchive.search.suggesting import Kind, Suggestion
 
-from .. import asking
-from ..asking import MOMENTS, Asked
+from .. import answering, asking
+from ..asking import Asked
 from ..keys import SERVICES, SUGGESTER, VISIT
 from .answers import answer_with, number
 
@@ -24,19 +21,10 @@ async def search(request: web.Request) -> web.StreamResponse:
     """`?q=` with `view`, `sort`, `after` and `limit`: the moments of the interviews found, or all moments."""
     services, asked = request.app[SERVICES], _asked(request)
     limit = min(number(request, "limit", 20), _MOST) or 1
-    choice: Any = {
-        "role": request[VISIT].asker.role,
-        "sort": asked.sort,
-        "cursor": asked.after,
-        "limit": limit,
-    }
+    role = request[VISIT].asker.role
     parsed = query.parse(asked.typed)
-    answer: Answer | MomentsAnswer
-    if asked.view == MOMENTS:
-        answer = await finding.find_moments(services.database, services.search, parsed, **choice)
-    else:
-        answer = await finding.find(services.database, services.search, parsed, moments=_MOMENTS, **choice)
-    return answer_with(_values(answer, services.settings.site))
+    answer = await answering.answer(services, asked, parsed, role, limit=limit, moments=_MOMENTS)
+    return answer_with(as_json(answer, services.settings.site))
 
 
 async def facets(request: web.Request) -> web.StreamResponse:
@@ -99,56 +87,3 @@ def _asked(request: web.Request) -> Asked:
     if not asked.typed:
         raise UsageError(f"say what to search for: {request.path}?q=…")
     return asked
-
-
-def _values(answer: Answer | MomentsAnswer, site: str) -> dict[str, Any]:
-    if isinstance(answer, Answer):
-        pairs = [(found.interview, moment) for found in answer.found for moment in found.moments]
-        interviews: dict[str, Any] = {
-            "total_interviews": answer.total_interviews.value,
-            "interviews": [
-                {
-                    "interview": _reference(found.interview),
-                    "titles": dict(found.interview.titles),
-                    "url": f"{site}{found.interview.address}",
-                    "total": found.total,
-                }
-                for found in answer.found
-            ],
-        }
-    else:
-        pairs, interviews = [(found.interview, found.moment) for found in answer.found], {}
-    fallback = answer.fallback
-    return {
-        "total": answer.total.value,
-        "total_exact": answer.total.exact,
-        **interviews,
-        "hits": [_hit(interview, moment, site) for interview, moment in pairs],
-        "next": answer.next_cursor or None,
-        "ignored": list(answer.query.ignored),
-        "fallback": {"kind": fallback.kind, "query": fallback.query.text} if fallback else None,
-        "timed_out": answer.timed_out,
-        "index_away": answer.index_away,
-    }
-
-
-def _hit(interview: Interview, moment: Moment, site: str) -> dict[str, Any]:
-    cue = moment.cue
-    return {
-        "interview": _reference(interview),
-        "title": interview.title(),
-        "stage": interview.stage,
-        "start_ms": cue.start_ms,
-        "end_ms": cue.end_ms,
-        "text": cue.text,
-        "lang": cue.lang,
-        "speaker": cue.speaker,
-        "doubtful": cue.doubt is not None,
-        "spans": [list(span) for span in moment.spans],
-        "continued": moment.continued or None,
-        "url": f"{site}{moment_path(interview, cue.start_ms)}",
-    }
-
-
-def _reference(interview: Interview) -> str:
-    return interview.address.rsplit("/", 1)[-1]

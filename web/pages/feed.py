@@ -76,8 +76,8 @@ def _feed(asked: asking.Asked, found: Sequence[FoundMoment], site: str, code: st
 def _entry(feed: ElementTree.Element, each: FoundMoment, site: str, code: str) -> None:
     interview, cue = each.interview, each.moment.cue
     entry = _add(feed, "entry")
-    # A line keeps its id for as long as it stays the same; one that a later pass has changed is a new entry.
-    _add(entry, "id", f"{_tag(site)}interviews/{interview.id}/{cue.id}")
+    # By place, not by the line's id: a later pass makes new lines of what was said then.
+    _add(entry, "id", f"{_tag(site)}interviews/{interview.id}/{cue.start_ms}")
     _add(entry, "title", f"{interview.title(code)}, {clock(cue.start_ms)}")
     _add(entry, "updated", _time(_said_at(each)))
     _link(entry, "alternate", f"{site}{moment_path(interview, cue.start_ms)}", "text/html")

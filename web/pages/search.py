@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +16,10 @@ from streamarchive.catalogue.database import now
 from streamarchive.models import Asset, AssetKind, InterviewId, MediaSegment, RecordingId, Stage
 from streamarchive.protocols import Query, Sort, Total
 from streamarchive.search import finding, query
-from streamarchive.services import Services
 
-from .. import asking
+from .. import answering, asking
 from ..asking import MOMENTS, Asked
-from ..keys import RENDERER, SERVICES, VISIT, Visit
+from ..keys import INDEX_STATE, RENDERER, SERVICES, VISIT, Visit
 from ..languages import Language
 from ..views import Found, Moment, card, in_language, moment, said_ago
 
@@ -33,7 +33,10 @@ async def show(request: web.Request) -> web.StreamResponse:
     visit, services = request[VISIT], request.app[SERVICES]
     asked = asking.read(request.query)
     parsed = query.parse(asked.typed)
-    answer = await _answer(services, asked, parsed, visit)
+    answer, outdated = await asyncio.gather(
+        answering.answer(services, asked, parsed, visit.asker.role, limit=PAGE, moments=_MOMENTS),
+        request.app[INDEX_STATE].outdated(),
+    )
     async with services.database.read() as connection:
         found = await _Showing.of(connection, answer.found, visit.language.code)
         chips = await _chips(connection, asked, parsed, visit)
@@ -44,6 +47,8 @@ async def show(request: web.Request) -> web.StreamResponse:
         "asked": asked,
         "found": found,
         "answer": answer,
+        "outdated": outdated,
+        "only_narrowed": all(clause.negated for clause in parsed.clauses),
         "total_interviews": getattr(answer, "total_interviews", Total(0)),
         "chips": chips,
         "views": _views(asked, visit.language),
@@ -68,34 +73,6 @@ async def facets(request: web.Request) -> web.StreamResponse:
         "answer": answer,
     }
     return request.app[RENDERER].page(request, "search_facets.html", context)
-
-
-async def _answer(
-    services: Services, asked: Asked, parsed: Query, visit: Visit
-) -> finding.Answer | finding.MomentsAnswer:
-    role = visit.asker.role
-    if asked.view == MOMENTS:
-        answer = await finding.find_moments(
-            services.database,
-            services.search,
-            parsed,
-            role=role,
-            sort=asked.sort,
-            cursor=asked.after,
-            limit=PAGE,
-        )
-        if not answer.index_away:
-            return answer
-    return await finding.find(
-        services.database,
-        services.search,
-        parsed,
-        role=role,
-        sort=asked.sort,
-        cursor=asked.after,
-        limit=PAGE,
-        moments=_MOMENTS,
-    )
 
 
 # --- what stands beside the results -------------------------------------------------------------------------
