@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamarchive.settings import Settings, load_settings
+
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "streamarchive" / "demo" / "data" / "whisper-demo.pt"
 
@@ -72,3 +74,8 @@ class Archive:
         outcome = await self.run(*arguments)
         assert outcome.status == 0, outcome.err
         return outcome
+
+
+def settings_of(folder: Path, **values: str) -> Settings:
+    """An archive in this folder, nothing of the developer's own."""
+    return load_settings({"data_dir": folder, **values}, environ={}, dotenv=None)

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import random
 
-import pytest
-
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
 from tests.crashes import Crashes, random_kills
-from tests.truth import broadcast, make_pieces
+from tests.truth import broadcast
 
 SEED = 5
-
-
-@pytest.fixture(scope="module")
-def pieces(tmp_path_factory):
-    return make_pieces(tmp_path_factory.mktemp("truth") / "pieces", 300)
 
 
 async def record_and_kill(settings, pieces, kills, way):

@@ -13,19 +13,11 @@ from streamarchive.media import commands
 from streamarchive.media.probe import probe
 from streamarchive.media.segments import whole_packets
 from streamarchive.models import AssetKind, JobState
-from streamarchive.services import open_services
-from streamarchive.settings import Settings
 from tests.media import make, run_ffmpeg
 from workers import finaliser
 from workers.folders import Folders
 from workers.ledger import Ledger
 from workers.runner import run_job
-
-
-@pytest.fixture
-async def services(tmp_path):
-    async with open_services(Settings(data_dir=tmp_path / "archive")) as opened:
-        yield opened
 
 
 async def record_takes(services, *sources):

@@ -20,7 +20,7 @@ from tests.recording import (
     until_ended,
     until_segments,
 )
-from tests.truth import broadcast, make_pieces
+from tests.truth import broadcast
 from tests.waiting import until_async
 
 SIZE = 6 << 20
@@ -36,11 +36,6 @@ def small_disk(tmp_path):
         pytest.skip(f"tmpfs: cannot be mounted here: {os.strerror(ctypes.get_errno())}")
     yield folder
     assert libc.umount2(bytes(folder), 2) == 0
-
-
-@pytest.fixture(scope="module")
-def pieces(tmp_path_factory):
-    return make_pieces(tmp_path_factory.mktemp("truth") / "pieces", 150)
 
 
 def fill(folder: Path) -> Path:

@@ -15,15 +15,11 @@ from streamarchive.models import Role, RunStage, Visibility
 from streamarchive.search import feed, finding
 from streamarchive.search.query import parse
 from streamarchive.services import Services, open_services
-from streamarchive.settings import Settings, load_settings
 from tests import factories, services
+from tests.archive import settings_of
 from tests.factories import line
 from tests.waiting import until_async
 from workers import indexer
-
-
-def settings_of(folder: Path, **values: str) -> Settings:
-    return load_settings({"data_dir": folder, **values}, environ={}, dotenv=None)
 
 
 @pytest.fixture

@@ -14,17 +14,9 @@ from streamarchive.catalogue import interviews, recordings, transcripts, uploads
 from streamarchive.errors import StorageError
 from streamarchive.media.incoming import Incoming, display_name
 from streamarchive.models import AssetKind, JobState, UploadState
-from streamarchive.services import open_services
-from streamarchive.settings import Settings
 from tests.media import make, run_ffmpeg
 from workers import housekeeping, ingester
 from workers.runner import JobRun, run_job
-
-
-@pytest.fixture
-async def services(tmp_path):
-    async with open_services(Settings(data_dir=tmp_path / "archive")) as opened:
-        yield opened
 
 
 async def hand_in(services, data: bytes, name="talk.mp4", captions: str | None = None):

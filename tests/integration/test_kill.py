@@ -49,7 +49,9 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_doubled(tmp_path: Pat
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         segments = connection.execute("SELECT recording_id, sequence FROM media_segment").fetchall()
         texts = [row[0] for row in connection.execute("SELECT text FROM cue")]
-        waiting = connection.execute("SELECT count(DISTINCT subject) FROM outbox WHERE subject LIKE 'cue:%'").fetchone()[0]
+        waiting = connection.execute(
+            "SELECT count(DISTINCT subject) FROM outbox WHERE subject LIKE 'cue:%'"
+        ).fetchone()[0]
     assert len(acknowledged) >= ROUNDS
     assert set(acknowledged) <= set(segments)
     assert (

@@ -5,15 +5,11 @@ import os
 import signal
 from datetime import timedelta
 
-import pytest
-
 from streamarchive import jobs
 from streamarchive.catalogue import database as clock
 from streamarchive.catalogue import interviews, recordings, streams
 from streamarchive.media.segments import read_times
 from streamarchive.models import JobState, RecordingState
-from streamarchive.services import open_services
-from streamarchive.settings import Settings
 from tests.media import make
 from tests.onair import on_air
 from tests.recording import (
@@ -27,18 +23,6 @@ from tests.recording import (
 )
 from tests.waiting import until_async
 from workers.capture import Patience
-
-
-@pytest.fixture
-async def services(tmp_path):
-    async with open_services(Settings(data_dir=tmp_path / "archive")) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def air(tmp_path):
-    async with on_air(tmp_path / "air") as stream:
-        yield stream
 
 
 async def test_a_live_stream_becomes_a_finished_recording_with_its_jobs(services, air):

@@ -23,20 +23,9 @@ from tests.recording import (
     until_ended,
     until_segments,
 )
-from tests.truth import broadcast, make_pieces
+from tests.truth import broadcast
 from tests.waiting import until_async
 from workers.capture import Patience
-
-
-@pytest.fixture(scope="module")
-def pieces(tmp_path_factory):
-    return make_pieces(tmp_path_factory.mktemp("truth") / "pieces", 150)
-
-
-@pytest.fixture
-async def services(tmp_path):
-    async with open_services(Settings(data_dir=tmp_path / "archive")) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -13,15 +13,8 @@ from streamarchive.errors import SourceError
 from streamarchive.media import signal
 from streamarchive.media.egress import Rules
 from tests.media import make
-from tests.onair import on_air
 
 LOOPBACK = "127.0.0.1"
-
-
-@pytest.fixture
-async def air(tmp_path):
-    async with on_air(tmp_path / "air") as stream:
-        yield stream
 
 
 def rules(url):

@@ -16,7 +16,7 @@ from tests.recording import (
     until_ended,
     until_segments,
 )
-from tests.truth import broadcast, make_pieces
+from tests.truth import broadcast
 from tests.waiting import until_async
 
 BROKEN = {GapReason.BROKE_OFF, GapReason.NETWORK, GapReason.REFUSED}
@@ -30,11 +30,6 @@ CASES = [
     ("hls", "hang", SILENT),
     ("hls", 503, SILENT | BROKEN),
 ]
-
-
-@pytest.fixture(scope="module")
-def pieces(tmp_path_factory):
-    return make_pieces(tmp_path_factory.mktemp("truth") / "pieces", 150)
 
 
 @pytest.mark.parametrize(("way", "mood", "reasons"), CASES)

@@ -18,8 +18,8 @@ from streamarchive.catalogue.database import Database
 from streamarchive.errors import DeliveryError, UsageError
 from streamarchive.models import JobState, Role, RunStage, User, Visibility
 from streamarchive.services import Services, open_services
-from streamarchive.settings import Settings, load_settings
 from tests import factories, services
+from tests.archive import settings_of
 from tests.factories import line
 from tests.processes import child
 from tests.waiting import until_async
@@ -27,10 +27,6 @@ from tests.webhooks import receiver
 from workers import watcher
 
 LOOPBACK = "127.0.0.0/8"
-
-
-def settings_of(folder: Path, **values: str) -> Settings:
-    return load_settings({"data_dir": folder, **values}, environ={}, dotenv=None)
 
 
 @pytest.fixture

@@ -7,12 +7,8 @@ import contextlib
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from streamarchive.media.commands import ffmpeg_path
 from streamarchive.media.segments import read_times
-from streamarchive.services import open_services
-from streamarchive.settings import Settings
 from tests.encoders import AAC, H264, encoder, persistent_encoder
 from tests.onair import on_air
 from tests.recording import (
@@ -28,12 +24,6 @@ from tests.services import free_port
 from tests.waiting import until_async
 
 LOCKED = "rtsp://camera:Word-0123456789@"
-
-
-@pytest.fixture
-async def services(tmp_path):
-    async with open_services(Settings(data_dir=tmp_path / "archive")) as opened:
-        yield opened
 
 
 async def record_from(services, url, *, count=2):
