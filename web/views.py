@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from streamarchive.catalogue.captioning import Skip
 from streamarchive.clock import to_ms
 from streamarchive.models import AssetKind, Cue, Gap, Interview, MediaSegment, Stage
-from streamarchive.search import finding
+from streamarchive.search import answers
 
 from .wording import Gettext, gap_words, seconds_of
 
@@ -166,7 +166,7 @@ def pieces(text: str, spans: Sequence[tuple[int, int]]) -> tuple[Piece, ...]:
     return tuple(found)
 
 
-def moment(hit: finding.Moment, address: str, *, age: timedelta | None = None) -> Moment:
+def moment(hit: answers.Moment, address: str, *, age: timedelta | None = None) -> Moment:
     """A hit as the results show it; `age` is how long ago it was said on air."""
     return Moment(
         url=moment_url(address, hit.cue.start_ms),

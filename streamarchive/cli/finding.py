@@ -14,7 +14,7 @@ from streamarchive.models import Role
 from streamarchive.protocols import Portion, Sort, Source
 from streamarchive.search import feed, finding, query
 from streamarchive.search.agreement import Agreement, compare
-from streamarchive.search.answers import FallbackKind, as_json
+from streamarchive.search.answers import Answer, FallbackKind, as_json
 from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings
 from workers import indexer
@@ -57,7 +57,7 @@ async def _prepare(services: Services) -> None:
         await services.search.prepare()
 
 
-def _remarks(answer: finding.Answer) -> Iterator[str]:
+def _remarks(answer: Answer) -> Iterator[str]:
     """What to know of an answer that is not quite what was asked for."""
     if answer.query.ignored:
         yield f"Not understood, so left out: {' '.join(answer.query.ignored)}"

@@ -29,24 +29,9 @@ from streamarchive.search.answers import (
     FoundMoment,
     Moment,
     MomentsAnswer,
-    moment_path,
 )
 from streamarchive.search.expansion import expanded
 from streamarchive.search.matching import marks
-
-__all__ = [
-    "Answer",
-    "FacetsAnswer",
-    "Fallback",
-    "Found",
-    "FoundMoment",
-    "Moment",
-    "MomentsAnswer",
-    "find",
-    "find_facets",
-    "find_moments",
-    "moment_path",
-]
 
 logger = logging.getLogger(__name__)
 

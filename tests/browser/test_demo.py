@@ -92,7 +92,7 @@ async def test_a_killed_recorder_is_replaced_and_fetches_what_was_missed(demo, p
     before = demo.interview(interview["id"])["duration_ms"]
     until(lambda: demo.interview(interview["id"])["duration_ms"] > before + 8_000, "the recording to go on")
     assert demo.interview(interview["id"])["stage"] == "live"
-    # A gap may stand there for a moment: the source still lists what was missed, and the next recorder fetches it.
+    # A gap may stand there for a moment: the source still lists what was missed; the next recorder fetches it.
     await expect(page.locator("#lines .gap")).to_have_count(0, timeout=60_000)
 
 

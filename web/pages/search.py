@@ -15,7 +15,7 @@ from streamarchive.catalogue import interviews, recordings
 from streamarchive.catalogue.database import now
 from streamarchive.models import Asset, AssetKind, InterviewId, MediaSegment, RecordingId, Stage
 from streamarchive.protocols import Query, Sort, Total
-from streamarchive.search import finding, query
+from streamarchive.search import answers, finding, query
 
 from .. import answering, asking
 from ..asking import MOMENTS, Asked
@@ -125,7 +125,7 @@ async def _chips(connection: AsyncConnection, asked: Asked, parsed: Query, visit
 
 
 def _facet_groups(
-    asked: Asked, parsed: Query, answer: finding.FacetsAnswer, language: Language
+    asked: Asked, parsed: Query, answer: answers.FacetsAnswer, language: Language
 ) -> list[tuple[str, list[Choice]]]:
     """The kinds of filters, each with its values; one that holds leads to the search without it."""
     _ = language.gettext
@@ -168,7 +168,7 @@ class _Showing:
 
     @classmethod
     async def of(
-        cls, connection: AsyncConnection, found: Sequence[finding.Found | finding.FoundMoment], code: str
+        cls, connection: AsyncConnection, found: Sequence[answers.Found | answers.FoundMoment], code: str
     ) -> list[Found]:
         """The results as the page shows them; in the view of moments each has one."""
         shown = [item.interview for item in found]
@@ -182,16 +182,16 @@ class _Showing:
         )
         return [showing.found(item) for item in found]
 
-    def found(self, item: finding.Found | finding.FoundMoment) -> Found:
+    def found(self, item: answers.Found | answers.FoundMoment) -> Found:
         interview, moments, total = item.interview, self._moments(item), 1
-        if isinstance(item, finding.Found):
+        if isinstance(item, answers.Found):
             total = item.total
         recording_id = interview.recording_id
         assets: Any = self.files.get(recording_id, {}) if recording_id is not None else {}
         return Found(interview.id, card(interview, self.code, assets=assets), moments, total - len(moments))
 
-    def _moments(self, item: finding.Found | finding.FoundMoment) -> tuple[Moment, ...]:
-        hits = item.moments if isinstance(item, finding.Found) else (item.moment,)
+    def _moments(self, item: answers.Found | answers.FoundMoment) -> tuple[Moment, ...]:
+        hits = item.moments if isinstance(item, answers.Found) else (item.moment,)
         interview = item.interview
         segments = self.segments.get(interview.recording_id, ()) if interview.recording_id is not None else ()
         return tuple(
