@@ -31,6 +31,8 @@ CONNECT_SECONDS = 8.0
 CHUNK_BYTES = 1 << 16
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """What a NAT64 gateway makes of IPv4."""
+_GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
+"""The part of IPv6 that public addresses are from (IANA); outside of it, IPv4 is wrapped in several more ways."""
 
 
 async def system_resolver(host: str, port: int) -> Sequence[Address]:
@@ -83,11 +85,16 @@ def refuse_private(addresses: Iterable[Address], networks: Sequence[Network], ho
     for address in addresses:
         for meant in _meant(address):
             listed = any(meant in network for network in networks if network.version == meant.version)
-            if not listed and (not meant.is_global or meant.is_multicast):
+            if not listed and not _is_public(meant):
                 raise SourceError(
                     f"{host} is {meant}, an address in a private network; "
                     "list the network in STREAMARCHIVE_ALLOW_NETWORKS to record from it"
                 )
+
+
+def _is_public(address: Address) -> bool:
+    given_out = isinstance(address, ipaddress.IPv4Address) or address in _GIVEN_OUT
+    return given_out and address.is_global and not address.is_multicast
 
 
 def _meant(address: Address) -> Iterator[Address]:

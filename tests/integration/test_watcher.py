@@ -236,6 +236,9 @@ async def test_calls_into_the_own_network_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DeliveryError, match="private network"):
             await watcher.call(watcher.JobRun(archive, job))
         assert job.state is JobState.RUNNING
+        for spelled in ("①②⑦.⓪.⓪.①", "127。0。0。1", "[::ffff:7f00:1]"):
+            with pytest.raises(DeliveryError, match="private network"):
+                await webhooks.call(took.url.replace("127.0.0.1", spelled), "", "hit_1", datetime.now(UTC), {})
         assert took.calls == []
 
 

@@ -22,6 +22,11 @@ PRIVATE = [
     "224.0.0.1",
     "fd00::1",
     "64:ff9b::7f00:1",
+    "64:ff9b:1::7f00:1",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "fec0::1",
+    "2001:0:7f00:1::",
     "2002:7f00:1::",
 ]
 
@@ -40,6 +45,7 @@ def test_one_private_address_among_public_ones_is_enough():
 
 def test_a_listed_network_is_allowed():
     refuse_private([ip_address("10.1.2.3")], [ip_network("10.0.0.0/8")], "camera")
+    refuse_private([ip_address("64:ff9b:1::a01:203")], [ip_network("64:ff9b:1::/48")], "camera")
 
 
 def test_public_addresses_are_allowed():
