@@ -1,8 +1,8 @@
 """What the search box can suggest, kept at hand: read again when the catalogue has changed.
 
 Titles, guests and terms are compared with the catalogue on every request, so a rename counts at once; what is
-often said is counted aside, from the lines made last, at most every few minutes. Who may find what is asked for
-every answer.
+often said is counted aside, from the lines made last, at most every few minutes: what has been cut or corrected
+away goes then. Who may find what is asked for every answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import glossary, interviews, transcripts
+from streamarchive.catalogue import changes, glossary, interviews, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.models import Interview, Role
 from streamarchive.search.suggesting import Kind, Suggestion, Suggestions, phrases
@@ -26,12 +26,13 @@ _INTERVIEWS = 20_000
 class Suggester:
     """One for the application."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, count_every: float = _COUNT_EVERY_SECONDS) -> None:
         self._database = database
+        self._count_every = count_every
         self._state: object = None
         self._offered = Suggestions(())
         self._phrases: list[Suggestion] = []
-        self._counted_id = 0
+        self._counted_change = -1
         self._count_at = 0.0
         self._counting: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -41,12 +42,13 @@ class Suggester:
         async with self._database.read() as connection:
             async with self._lock:
                 await self._refresh(connection)
+                offered = self._offered  # as this connection sees the catalogue: others may know more to hide
             hidden = await interviews.hidden_from(connection, role)
-        return self._offered.matching(typed, hidden)
+        return offered.matching(typed, hidden)
 
     async def _refresh(self, connection: AsyncConnection) -> None:
         terms = await glossary.terms(connection)
-        state = (await interviews.state(connection), tuple(terms), len(self._phrases), self._counted_id)
+        state = (await interviews.state(connection), tuple(terms), self._counted_change)
         if state != self._state:
             known = await interviews.latest(connection, Role.ADMIN, limit=_INTERVIEWS)
             offered = [*_named(known), *(Suggestion(Kind.TERM, term, lang, None) for lang, term in terms)]
@@ -58,17 +60,14 @@ class Suggester:
     async def _count(self) -> None:
         try:
             async with self._database.read() as connection:
-                newest = await transcripts.newest_id(connection)
-                said = (
-                    await transcripts.shown_lately(connection, _LINES_COUNTED)
-                    if newest > self._counted_id
-                    else []
-                )
-            if said:
-                self._phrases = await asyncio.to_thread(phrases, said)
-                self._counted_id = newest
+                newest = await changes.newest_id(connection)
+                if newest == self._counted_change:
+                    return
+                said = await transcripts.shown_lately(connection, _LINES_COUNTED)
+            self._phrases = await asyncio.to_thread(phrases, said)
+            self._counted_change = newest
         finally:
-            self._count_at, self._counting = time.monotonic() + _COUNT_EVERY_SECONDS, None
+            self._count_at, self._counting = time.monotonic() + self._count_every, None
 
     async def settled(self) -> None:
         """Wait until what is often said has been counted, if that is under way."""

@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy import select
 
 from streamarchive import jobs, webhooks
-from streamarchive.catalogue import saved_searches, tables
+from streamarchive.catalogue import cuts, saved_searches, tables
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.models import JobState, Role, Visibility
 from tests import people, services
 from tests.people import Client
 from tests.site import Site, draft, open_site
+from web.suggestions import Suggester
 from workers import watcher
 
 GUEST = Guest({"en": "Zhang Wei", "zh": "张伟"}, {})
@@ -269,6 +270,23 @@ async def test_suggestions_come_from_titles_guests_terms_and_what_is_said(site: 
         assert await suggested(nobody, "batt") == []
         async with people.signed_in(site, Role.EDITOR) as editor:
             assert len(await suggested(editor, "batt")) == 2
+
+
+async def test_what_has_been_cut_away_is_not_suggested_any_more(site: Site) -> None:
+    lines = [draft(at_ms, "The battery pack is new.") for at_ms in range(0, 20_000, 4_000)]
+    interview_id = await site.ready({"en": "Cars"}, lines)
+    suggester = Suggester(site.services.database, count_every=0)
+
+    async def offered() -> list[str]:
+        await suggester.matching("batt", Role.VIEWER)
+        await suggester.settled()
+        return [one.text for one in await suggester.matching("batt", Role.VIEWER)]
+
+    assert await offered() == ["battery pack"]
+    async with site.services.database.write() as tx:
+        await cuts.cut(tx, interview_id, 19_000, None)
+    assert await offered() == []
+    await suggester.close()
 
 
 # --- saved searches -----------------------------------------------------------------------------------------
