@@ -60,8 +60,17 @@ def may_sign_in(request: web.Request) -> bool:
     if is_https(request):
         return True
     host = (request.url.host or "").strip("[]")
-    passed_on = any(name in request.headers for name in _PROXY_HEADERS)
-    return not passed_on and host in _LOCAL_NAMES and _is_loopback(request.remote)
+    return not _passed_on(request) and host in _LOCAL_NAMES and _is_loopback(request.remote)
+
+
+def asks_directly(request: web.Request) -> bool:
+    """Whether this process itself is asked, from a private network: by monitoring, not by a visitor."""
+    address = _ip(request.remote)
+    return not _passed_on(request) and address is not None and not address.is_global
+
+
+def _passed_on(request: web.Request) -> bool:
+    return any(name in request.headers for name in _PROXY_HEADERS)
 
 
 def client_address(request: web.Request) -> str:

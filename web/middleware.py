@@ -11,13 +11,18 @@ from aiohttp import web
 
 from streamarchive.errors import (
     ConflictError,
+    DatabaseError,
+    MediaError,
     NotFoundError,
+    SearchError,
     SearchUnavailableError,
     SignInRefusedError,
     StorageError,
     StreamArchiveError,
+    TranscriptionError,
     UsageError,
 )
+from streamarchive.models import Role
 
 from . import auth
 from .access import Asker
@@ -60,6 +65,8 @@ _STATUS: tuple[tuple[type[StreamArchiveError], int], ...] = (
     (SearchUnavailableError, 503),
     (StorageError, 503),
 )
+_INTERNAL = (DatabaseError, MediaError, SearchError, TranscriptionError)
+"""What failed inside: its sentence names servers, folders and files, so it is for people with an account."""
 _COMPRESSED_TYPES = {"text/html", "application/json", "text/vtt", "text/plain", "application/x-subrip"}
 _COMPRESS_FROM_BYTES = 1024
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -129,7 +136,8 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         )
         if status >= 500:
             log.error("%s %s failed: %s", request.method, request.path, error)
-        return error_response(request, status, str(error))
+        told = not isinstance(error, _INTERNAL) or request[VISIT].asker.has(Role.EDITOR)
+        return error_response(request, status, str(error) if told else "")
     except web.HTTPException as error:
         if error.status < 400:
             raise

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from streamarchive import jobs
 from streamarchive.catalogue import captioning, interviews
-from streamarchive.models import RunStage, Visibility
+from streamarchive.models import Role, RunStage, Visibility
+from tests import people
 from tests.site import LENGTH_MS, TALK, draft, open_site
 
 TITLES = {"en": "Teaching cars to listen", "zh": "让汽车学会倾听"}
@@ -319,7 +321,21 @@ async def test_while_the_index_is_away_titles_answer_and_the_page_says_so(media,
             assert "A zeppelin over Beijing" in await text_of(browser, site.url)
             ready = await json_of(browser, f"{site.url}/readyz")
             assert ready["ok"]
-            assert ready["search"] != "ok"
+            assert address in ready["search"]
+            passed_on = await json_of(browser, f"{site.url}/readyz", headers={"X-Forwarded-For": "203.0.113.9"})
+            assert (passed_on["ok"], passed_on["search"]) == (True, "away")
+
+
+async def test_what_fails_inside_is_told_to_people_with_an_account_only(site, browser):
+    async with site.services.database.write() as tx:
+        await tx.execute(text("DROP TABLE glossary_term"))
+    address = "/api/suggestions?q=battery"
+    failed = json.loads(await text_of(browser, f"{site.url}{address}", status=503))
+    assert failed == {"error": "Something went wrong here."}
+    async with people.signed_in(site, Role.EDITOR) as editor:
+        answer = await editor.get(address)
+        assert answer.status == 503
+        assert "the catalogue sqlite:" in json.loads(answer.text)["error"]
 
 
 async def test_a_page_says_how_late_captions_are_and_where_there_are_none(site, browser):
@@ -357,4 +373,5 @@ async def test_monitoring_learns_how_captions_fare_and_nothing_goes_through_a_pr
         f"streamarchive_captions_failing{label} 0.0",
     ):
         assert line in metrics
-    await text_of(browser, f"{site.url}/metrics", status=404, headers={"X-Forwarded-For": "203.0.113.9"})
+    for proxy in ({"X-Forwarded-For": "203.0.113.9"}, {"Via": "1.1 front"}, {"X-Forwarded-Proto": "https"}):
+        await text_of(browser, f"{site.url}/metrics", status=404, headers=proxy)

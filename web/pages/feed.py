@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from aiohttp import web
 
 from streamarchive.catalogue.database import now
-from streamarchive.errors import SearchUnavailableError, UsageError
+from streamarchive.errors import UsageError
 from streamarchive.models import Role
 from streamarchive.protocols import Sort
 from streamarchive.search import finding, query
@@ -46,7 +46,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         limit=_ENTRIES,
     )
     if answer.index_away:
-        raise SearchUnavailableError("the search index is away at the moment; ask again later")
+        raise web.HTTPServiceUnavailable(text="the search index is away at the moment; ask again later")
     found = () if answer.fallback else answer.found
     async with services.database.read() as connection:
         moment = await now(connection)

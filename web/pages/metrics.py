@@ -11,12 +11,13 @@ from streamarchive.catalogue import captioning, recordings
 from streamarchive.catalogue.captioning import Captioning
 from streamarchive.models import Recording
 
+from .. import auth
 from ..keys import SERVICES
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """For those who ask this process itself: what came through a proxy is not answered."""
-    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+    """For those who ask this process itself: what came through a proxy, or from afar, is not answered."""
+    if not auth.asks_directly(request):
         raise web.HTTPNotFound
     async with request.app[SERVICES].database.read() as connection:
         on_air = await recordings.open_recordings(connection)
