@@ -18,6 +18,8 @@ from streamarchive.search.answers import Fallback, FallbackKind
 _MOST_CANDIDATES = 3
 _LONGEST_NAME = 4
 """Words or clauses of a query that may be one name."""
+_MOST_UNKNOWN = 5
+"""More unknown words are no slip of a finger, and each costs several searches."""
 
 
 async def instead(
@@ -27,9 +29,11 @@ async def instead(
 
     `names` are those the asker may know of. A word that is found by itself stays as it is.
     """
-    unknown = [
-        not clause.negated and not await _found(index, query, (clause,), hidden) for clause in query.clauses
-    ]
+    unknown: list[bool] = []
+    for clause in query.clauses:
+        unknown.append(not clause.negated and not await _found(index, query, (clause,), hidden))
+        if sum(unknown) > _MOST_UNKNOWN:
+            return None
     if not any(unknown):
         return None
     sounding = _sounding(query.clauses, unknown, names)

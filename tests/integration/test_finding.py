@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from streamarchive.catalogue import interviews, recordings, tables
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.models import InterviewId, Role, Visibility
-from streamarchive.protocols import Sort, Total
+from streamarchive.protocols import Results, SearchIndex, Sort, Total
 from streamarchive.search import feed, finding
 from streamarchive.search.answers import FallbackKind
 from streamarchive.search.query import parse
@@ -154,6 +155,28 @@ async def test_what_is_not_found_is_looked_for_otherwise_and_said_so(
     assert answer.fallback is not None
     assert (answer.fallback.kind, answer.fallback.query.text) == (kind, instead)
     assert [each.interview.title() for each in answer.found] == [found]
+
+
+class Counted:
+    """The index, and how often it is searched."""
+
+    def __init__(self, index: SearchIndex) -> None:
+        self._index, self.searches = index, 0
+
+    async def search(self, *asked: Any, **options: Any) -> Results:
+        self.searches += 1
+        return await self._index.search(*asked, **options)
+
+    async def similar(self, word: str, limit: int) -> tuple[str, ...]:
+        return tuple(await self._index.similar(word, limit))
+
+
+async def test_one_request_costs_few_searches(archive: Services) -> None:
+    counted: Any = Counted(archive.search)
+    typed = " ".join(f"battar{letter}" for letter in "abcdefghijklmnop")
+    answer = await finding.find(archive.database, counted, parse(typed), role=Role.VIEWER)
+    assert answer.fallback is None
+    assert counted.searches < 10
 
 
 async def test_fallbacks_know_nothing_the_asker_may_not_see(archive: Services) -> None:
