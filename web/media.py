@@ -14,6 +14,7 @@ from streamarchive.models import AssetKind, Interview, MediaSegment, RecordingId
 from .access import open_interview
 from .keys import SERVICES, VISIT
 from .ranges import HEADERS, Stored, send
+from .state import load_assets
 
 _SEGMENT_TYPE = "video/mp2t"
 
@@ -58,7 +59,7 @@ async def asset(request: web.Request) -> web.StreamResponse:
     kind = _KINDS[request.match_info["name"]]
     async with request.app[SERVICES].database.read() as connection:
         interview = await _open(request, connection)
-        found = (await recordings.assets(connection, _recording_of(interview))).get(kind)
+        found = (await load_assets(connection, _recording_of(interview))).get(kind)
     if found is None:
         raise NotFoundError("this file has not been made yet")
     return await send(request, Stored(found.key, found.size_bytes, found.media_type))

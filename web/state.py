@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import captioning, changes, recordings, streams, transcripts
+from streamarchive.catalogue import captioning, changes, interviews, recordings, streams, transcripts
 from streamarchive.catalogue.captioning import Captioning, Skip
 from streamarchive.models import (
     Asset,
@@ -21,6 +21,7 @@ from streamarchive.models import (
     Job,
     JobState,
     Recording,
+    RecordingId,
     Stage,
     Stream,
 )
@@ -88,13 +89,25 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
     return State(
         interview=interview,
         recording=await recordings.get(connection, recording_id),
-        assets=await recordings.assets(connection, recording_id),
+        assets=await load_assets(connection, recording_id),
         jobs=tuple(await jobs.of_recording(connection, recording_id)),
         stream=attached[0] if attached else None,
         runs=tuple(await transcripts.runs(connection, recording_id)),
         change_id=change_id,
         captioning=await captioning.of_recording(connection, recording_id),
     )
+
+
+async def load_assets(connection: AsyncConnection, recording_id: RecordingId) -> Mapping[AssetKind, Asset]:
+    """The files made of it. Of a broadcast that several interviews share, there is only the poster for them.
+
+    A whole file would show in each of them all the others, drafts too; segments keep to the cut.
+    """
+    found = await recordings.assets(connection, recording_id)
+    recording = await recordings.get(connection, recording_id)
+    if recording.origin == "stream" and len(await interviews.ids_of_recording(connection, recording_id)) > 1:
+        return {kind: asset for kind, asset in found.items() if kind is AssetKind.POSTER}
+    return found
 
 
 async def load_lines(connection: AsyncConnection, interview: Interview) -> tuple[list[Cue], list[Gap]]:

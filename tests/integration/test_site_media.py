@@ -3,7 +3,8 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from streamarchive.catalogue import interviews
+from streamarchive.catalogue import cuts, interviews
+from streamarchive.models import AssetKind, Visibility
 from tests.site import SEGMENT_MS
 
 
@@ -112,3 +113,25 @@ async def test_media_outside_the_cut_is_not_given_out(site, browser):
     for number, status in ((1, 404), (2, 200), (4, 404)):
         async with browser.get(f"{base}/segments/{number}-{number * SEGMENT_MS}.ts") as response:
             assert response.status == status
+
+
+async def test_the_file_of_a_shared_recording_shows_no_interview_the_others(site, browser):
+    broadcast = await site.go_live({"en": "Before noon"})
+    await broadcast.add_segments(4)
+    await broadcast.end()
+    await site.put_asset(broadcast.recording_id, AssetKind.MP4)
+    base = f"{site.url}/interviews/{broadcast.interview_id}"
+    async with browser.get(f"{base}/media.mp4") as response:
+        assert response.status == 200
+    after = await site.create({"en": "After noon"}, visibility=Visibility.DRAFT)
+    async with site.services.database.write() as tx:
+        await interviews.attach(tx, after, broadcast.recording_id)
+        await cuts.cut(tx, broadcast.interview_id, None, 2 * SEGMENT_MS)
+    async with browser.get(f"{base}/media.mp4") as response:
+        assert response.status == 404
+    async with browser.get(f"{base}/playlist.m3u8") as response:
+        assert (await response.text()).count("segments/") == 2
+    async with browser.get(base) as response:
+        page = await response.text()
+    assert "playlist.m3u8" in page
+    assert "media.mp4" not in page
