@@ -78,6 +78,7 @@ ROUTES = (
     Route("POST", "/account/sessions", account.end_sessions, Role.EDITOR),
     Route("GET", "/saved-searches", saved_searches.show, Role.EDITOR),
     Route("POST", "/saved-searches", saved_searches.add, Role.EDITOR),
+    Route("GET", "/saved-searches/told", saved_searches.told, Role.EDITOR),
     Route("POST", "/saved-searches/seen", saved_searches.see, Role.EDITOR),
     Route("POST", _SAVED + "/remove", saved_searches.remove, Role.EDITOR),
     Route("POST", _SAVED + "/again", saved_searches.again, Role.EDITOR),

@@ -6,11 +6,15 @@ import contextlib
 
 import pytest
 from playwright.async_api import expect
+from sqlalchemy import select
 
-from streamarchive.catalogue import tables
+from streamarchive.catalogue import saved_searches, tables
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.interviews import Guest
+from streamarchive.models import Role
+from tests import people
 from tests.site import draft
+from workers import watcher
 
 PHONE = {"width": 390, "height": 844}
 WIDE = {"width": 1280, "height": 900}
@@ -147,3 +151,22 @@ async def test_what_was_typed_is_never_markup(site, chromium):
         await page.get_by_role("combobox").fill("img")
         await expect(page.get_by_role("option")).to_contain_text("<img src=x")
         assert await page.title() != "1"
+
+
+async def test_what_somebody_listens_for_comes_to_the_open_home_page(site, chromium):
+    await people.add(site, "eva", Role.EDITOR)
+    async with site.services.database.write() as tx:
+        eva = (await tx.execute(select(tables.user.c.id))).scalar_one()
+        await saved_searches.add(tx, eva, '"smart cockpit"', None)
+    async with opened(chromium, f"{site.url}/sign-in?next=/") as page:
+        await page.locator("#name").fill("eva")
+        await page.locator("#password").fill(people.PASSWORD)
+        await page.locator("main button").click()
+        told = page.locator("#told-lately")
+        await expect(told).to_have_count(1)
+        await expect(told.locator("mark")).to_have_count(0)
+        await site.ready({"en": "Cars"}, [draft(4_000, "The smart cockpit listens.")])
+        assert await watcher.Watcher(site.services).compare()
+        await expect(told.locator("mark")).to_have_text("smart cockpit", timeout=30_000)
+        await told.get_by_role("button").click()
+        await expect(told.locator("mark")).to_have_count(0)

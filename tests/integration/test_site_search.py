@@ -302,7 +302,9 @@ async def test_what_somebody_listens_for_stands_on_their_home_page_when_it_is_sa
         home = (await eva.get("/")).text
         assert "<mark>smart cockpit</mark>" in home
         assert f"/interviews/{interview_id}-cars?t=4" in home
+        assert "<mark>smart cockpit</mark>" in (await eva.get("/saved-searches/told")).text
         assert "<mark>" not in (await nobody.get("/")).text
+        assert "<mark>" not in (await nobody.get("/saved-searches/told")).text
         await site.show(interview_id, Visibility.TRASHED)
         assert "<mark>" not in (await eva.get("/")).text
         assert "<mark>" not in (await eva.get("/saved-searches")).text

@@ -45,6 +45,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         live_cards = await _cards(connection, live, code)
         latest_cards = await _cards(connection, archived, code)
         context = {
+            "listens": await saved_searches.listens(connection, request),
             "told": await saved_searches.fresh(connection, request),
             "live": [
                 OnAir(interview.id, shown, await _said_last(connection, interview))

@@ -110,6 +110,19 @@ async def _retry(tx: AsyncConnection, job: Job) -> None:
         return  # asked for anew already: that one is under way
 
 
+async def told(request: web.Request) -> web.StreamResponse:
+    """What stands of it on the home page, by itself: an open home page asks for it now and then."""
+    async with request.app[SERVICES].database.read() as connection:
+        context = {"told": await fresh(connection, request)}
+    return request.app[RENDERER].page(request, "told.html", context)
+
+
+async def listens(connection: AsyncConnection, request: web.Request) -> bool:
+    """Whether the person has anything watched."""
+    user = request[VISIT].asker.user
+    return user is not None and bool(await saved_searches.of_user(connection, user.id))
+
+
 async def fresh(connection: AsyncConnection, request: web.Request) -> list[Told]:
     """What was said lately of what the person has watched, and they have not put away: for the home page."""
     user = request[VISIT].asker.user
