@@ -32,6 +32,7 @@ from tests.indexes import expected
 from tests.services import ElasticsearchNode, elasticsearch_node
 
 _BETWEEN_SEARCHES = 1.0
+_STARTING = 120.0
 
 
 @asynccontextmanager
@@ -85,12 +86,7 @@ async def _settled(what: str, services: Services, written: int) -> bool:
     async with services.database.read() as connection:
         waiting, _ = await outbox.waiting(connection)
     began = time.perf_counter()
-    while True:
-        try:
-            agrees = await index_faults.agrees(services)
-            break
-        except SearchUnavailableError:
-            await asyncio.sleep(1.0)  # it is starting
+    agrees = await _agrees_at_last(services)
     seconds = time.perf_counter() - began
     documents = len(await expected(services))
     verdict = "agree exactly" if agrees else "DIFFER"
@@ -100,6 +96,18 @@ async def _settled(what: str, services: Services, written: int) -> bool:
         flush=True,
     )
     return agrees
+
+
+async def _agrees_at_last(services: Services) -> bool:
+    """Waits for a server that is starting; for one that does not come back, not for ever."""
+    deadline = time.monotonic() + _STARTING
+    while True:
+        try:
+            return await index_faults.agrees(services)
+        except SearchUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(1.0)
 
 
 async def run(options: argparse.Namespace) -> bool:
