@@ -57,7 +57,7 @@ async def test_four_word_phrases_are_found_at_the_right_second(archive: Archive,
     missed = []
     for phrase in phrases:
         found = (await archive.do("search", "--json", f'"{phrase.text}"')).json()
-        starts = [hit["start_ms"] for hit in found["hits"] if hit["interview"] == interview]
+        starts = [hit["start_ms"] for hit in found["hits"] if hit["interview"].split("-")[0] == interview]
         if not any(abs(start_ms - phrase.start_ms) <= WITHIN_MS for start_ms in starts):
             missed.append((phrase, starts))
     assert len(missed) <= 2, missed
