@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from pypinyin import lazy_pinyin
 
@@ -18,6 +19,8 @@ from streamarchive import text
 from streamarchive.models import InterviewId
 from streamarchive.text import Token
 
+_KEPT = 100_000
+"""Names and titles whose analysis is kept."""
 _LONGEST_ENGLISH, _LONGEST_HAN = 3, 6
 _OFTEN = 3
 """What is said so many times is a phrase."""
@@ -58,7 +61,7 @@ class Suggestions:
     """
 
     def __init__(self, offered: Iterable[Suggestion]) -> None:
-        self._offered = [(one, _words(one.text)) for one in sorted(_merged(offered), key=_preference)]
+        self._offered = [(one, _words_of_known(one.text)) for one in sorted(_merged(offered), key=_preference)]
         numbered = list(enumerate(self._offered))
         self._by_first = _Numbers((words[0], number) for number, (_, words) in numbered if words)
         self._by_any = _Numbers((word, number) for number, (_, words) in numbered for word in set(words))
@@ -117,15 +120,15 @@ class _Numbers:
 
 
 def _merged(offered: Iterable[Suggestion]) -> list[Suggestion]:
-    """Each once, with all interviews that know it."""
-    merged: dict[tuple[Kind, str, str], Suggestion] = {}
+    """Each once, with all interviews that know it; a host may be the guest of every one."""
+    known: defaultdict[tuple[Kind, str, str], set[InterviewId]] = defaultdict(set)
+    everybody = set()
     for one in offered:
         key = (one.kind, one.text, one.lang)
-        known = merged.get(key)
-        if known is not None and known.interviews is not None and one.interviews is not None:
-            one = Suggestion(*key, known.interviews | one.interviews)
-        merged[key] = one
-    return list(merged.values())
+        known[key].update(one.interviews or ())
+        if one.interviews is None:
+            everybody.add(key)
+    return [Suggestion(*key, None if key in everybody else frozenset(ids)) for key, ids in known.items()]
 
 
 def _preference(one: Suggestion) -> tuple[int, int, str]:
@@ -136,11 +139,22 @@ def _words(said: str) -> tuple[str, ...]:
     return tuple(token.text for token in text.tokens(said))
 
 
+@lru_cache(maxsize=_KEPT)
+def _words_of_known(said: str) -> tuple[str, ...]:
+    """Kept for the next time everything is read again, when most of it is as before."""
+    return _words(said)
+
+
 def _pinyin(one: Suggestion) -> str:
     """How a Chinese name or term sounds, without spaces; nothing for others."""
-    if one.kind not in (Kind.GUEST, Kind.TERM) or not any(token.han for token in text.tokens(one.text)):
+    return _sound(one.text) if one.kind in (Kind.GUEST, Kind.TERM) else ""
+
+
+@lru_cache(maxsize=_KEPT)
+def _sound(said: str) -> str:
+    if not any(token.han for token in text.tokens(said)):
         return ""
-    return "".join(lazy_pinyin(one.text)).casefold()
+    return "".join(lazy_pinyin(said)).casefold()
 
 
 def _begins(words: Sequence[str], wanted: Sequence[str]) -> int | None:
