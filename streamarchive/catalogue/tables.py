@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -423,6 +424,7 @@ glossary_term = _numbered(
     Column("term", _Storable, nullable=False),
     Column("lang", _Short(16), nullable=False),
     Column("means", _Json, nullable=False, comment="the same term in other languages"),
+    Column("is_name", Boolean, nullable=False, server_default=false(), comment="of a person, a firm, a product"),
     _when("created_at"),
     _when("deleted_at", nullable=True),
 )

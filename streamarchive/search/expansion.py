@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from streamarchive import text
 from streamarchive.protocols import Clause, Query
 
 _LONGEST = 6
 """Words of a query that are together looked up as one term."""
+
+_REMEMBERED = 1 << 14
+"""Wordings whose words are kept at hand: every query is compared with the whole glossary."""
 
 Words = tuple[str, ...]
 
@@ -43,5 +47,6 @@ def _with(clause: Clause, alternatives: tuple[str, ...]) -> Clause:
     return replace(clause, alternatives=(*clause.alternatives, *alternatives)) if alternatives else clause
 
 
+@lru_cache(_REMEMBERED)
 def _words(shown: str) -> Words:
     return tuple(token.text for token in text.tokens(shown))
