@@ -1,7 +1,7 @@
 """Glossary entries, what may be wrong with one, and lists of them as CSV; pure.
 
-A list is a table with the columns `term`, `language` and `name` (yes or nothing), and one column for each language
-with what the term is called in it: what spreadsheets read and write. Commas, semicolons and tabs part its fields,
+A list is a table with the columns `term`, `language` and `name` (yes or nothing), and a column for each language
+with what the term is called in it: what spreadsheets read and write. Commas, semicolons or tabs part its fields,
 whichever the first line has; UTF-8, with or without a byte order mark.
 """
 
@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from streamarchive import text
 
@@ -46,6 +47,10 @@ class Entry:
     def wordings(self) -> tuple[str, ...]:
         """All that it is called."""
         return (self.term, *self.means.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """For the audit log."""
+        return {"term": self.term, "lang": self.lang, "means": dict(self.means), "is_name": self.is_name}
 
 
 class Flaw(StrEnum):

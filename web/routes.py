@@ -23,6 +23,8 @@ from .pages import (
     desk_upload,
     events,
     feed,
+    glossary,
+    glossary_list,
     health,
     home,
     ingest,
@@ -55,6 +57,8 @@ _DESK = "/desk/{id:[0-9a-z]{10}}"
 
 _SAVED = r"/saved-searches/{search:\d{1,15}}"
 
+_TERM = r"/glossary/{term:\d{1,15}}"
+
 _CUE = r"/api/cues/{cue:\d{1,12}}"
 
 ROUTES = (
@@ -82,6 +86,15 @@ ROUTES = (
     Route("POST", "/saved-searches/seen", saved_searches.see, Role.EDITOR),
     Route("POST", _SAVED + "/remove", saved_searches.remove, Role.EDITOR),
     Route("POST", _SAVED + "/again", saved_searches.again, Role.EDITOR),
+    Route("GET", "/glossary", glossary.show, Role.EDITOR),
+    Route("GET", "/glossary.csv", glossary_list.export, Role.EDITOR),
+    Route("GET", "/glossary/new", glossary.new, Role.EDITOR),
+    Route("POST", "/glossary/new", glossary.add, Role.EDITOR),
+    Route("GET", "/glossary/list", glossary_list.show, Role.EDITOR),
+    Route("POST", "/glossary/list", glossary_list.take, Role.EDITOR, has_file=True),
+    Route("GET", _TERM, glossary.edit, Role.EDITOR),
+    Route("POST", _TERM, glossary.change, Role.EDITOR),
+    Route("POST", _TERM + "/remove", glossary.remove, Role.EDITOR),
     Route("GET", "/desk", desk.show, Role.PRODUCER),
     Route("GET", "/desk/new", desk.new, Role.PRODUCER),
     Route("POST", "/desk/new", desk.create, Role.PRODUCER),

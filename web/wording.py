@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from streamarchive.glossaries import Flaw
 from streamarchive.models import Gap, GapReason
 
 Gettext = Callable[[str], str]
@@ -65,6 +66,31 @@ def _why(reason: GapReason, gettext: Gettext) -> str:
             return _("the disk was full")
         case GapReason.UNKNOWN:
             return _("the reason is not known")
+
+
+def flaw_words(flaw: Flaw, value: str, gettext: Gettext) -> str:
+    """What is wrong with an entry or a list of the glossary."""
+    _ = gettext
+    sentences = {
+        Flaw.NO_TERM: _("the term is missing"),
+        Flaw.NO_WORD: _("“%(value)s” holds no letter and no digit"),
+        Flaw.TOO_LONG: _("“%(value)s…” is longer than 200 characters"),
+        Flaw.FORMULA: _("“%(value)s” begins as a formula does in spreadsheets (=, +, -, @)"),
+        Flaw.UNPRINTABLE: _("“%(value)s” holds characters that cannot be printed"),
+        Flaw.NO_LANGUAGE: _("“%(value)s” is no language; write a code such as en or zh"),
+        Flaw.YES_OR_NO: _("“%(value)s” is neither yes nor no"),
+        Flaw.TWICE: _("“%(value)s” stands further up already"),
+        Flaw.TOO_MANY_FIELDS: _("there are more fields than columns"),
+        Flaw.NO_COLUMNS: _("the first line has to name the columns, such as term,language,name,en,zh"),
+        Flaw.UNKNOWN_COLUMN: _(
+            "“%(value)s” is neither term, language, name nor a language code such as en or zh"
+        ),
+        Flaw.COLUMN_TWICE: _("the column “%(value)s” is there twice"),
+        Flaw.NOT_UTF8: _("this is not UTF-8; save the table as “CSV UTF-8”"),
+        Flaw.BROKEN: _("this cannot be read as CSV; look for a quotation mark that is not closed"),
+        Flaw.TOO_MANY: _("a glossary has at most 5,000 terms"),
+    }
+    return sentences[flaw] % {"value": value}
 
 
 def _wall_clock(moment: datetime) -> str:

@@ -49,6 +49,13 @@ class Plan:
         """How many of each."""
         return {"added": len(self.added), "changed": len(self.changed), "same": self.same}
 
+    def as_json(self) -> dict[str, Any]:
+        """For the audit log: what was added, and what is now another than before."""
+        return {
+            "added": [entry.as_json() for entry in self.added],
+            "changed": [[term.entry.as_json(), entry.as_json()] for term, entry in self.changed],
+        }
+
 
 async def pairs(connection: AsyncConnection) -> list[Pair]:
     """The terms that have a counterpart, with it."""
@@ -114,9 +121,9 @@ async def plan(connection: AsyncConnection, entries: Iterable[Entry]) -> Plan:
 
 
 async def take(tx: AsyncConnection, entries: Sequence[Entry]) -> Plan:
-    """Add these entries, in the place of what is there of the same terms. Raises `UsageError` for flaws or too many.
+    """Add these entries, in the place of what is there of the same terms; once more it does nothing.
 
-    Once more with the same entries it does nothing.
+    Raises `UsageError` for flaws or too many, and then nothing is taken.
     """
     await _lock(tx)
     for entry in entries:
@@ -142,17 +149,7 @@ async def _add(tx: AsyncConnection, entry: Entry) -> int:
 
 async def _insert(tx: AsyncConnection, entries: Iterable[Entry]) -> None:
     created_at = await now(tx)
-    rows = [
-        {
-            "term": entry.term,
-            "lang": entry.lang,
-            "means": dict(entry.means),
-            "is_name": entry.is_name,
-            "created_at": created_at,
-        }
-        for entry in entries
-    ]
-    await tx.execute(insert(_t), rows)
+    await tx.execute(insert(_t), [{**entry.as_json(), "created_at": created_at} for entry in entries])
 
 
 def _check(entry: Entry) -> None:

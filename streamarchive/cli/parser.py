@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_search(add)
     _add_maintenance(add)
     _add_users(add, common)
+    _add_glossary(add, common)
     return parser
 
 
@@ -183,6 +184,24 @@ def _add_users(add: _Add, common: _Parser) -> None:
         if name in ("add", "change"):
             action.add_argument("--role", choices=roles, required=name == "add")
             action.add_argument("--generate", action="store_true", help="make up a password and show it once")
+
+
+def _add_glossary(add: _Add, common: _Parser) -> None:
+    listed = add("glossary", "terms:export", "terms and names, and what they are called in other languages")
+    listed.set_defaults(output=None)
+    actions = listed.add_subparsers(title="actions", metavar="ACTION", parser_class=_Parser)
+
+    def action(name: str, function: str, description: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, parents=[common], help=description, description=description.capitalize())
+        made.set_defaults(command=_lazy(f"terms:{function}"))
+        return made
+
+    export = action("export", "export", "all of them as CSV")
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    imports = action("import", "take", "add and correct those in a CSV file; the others stay")
+    imports.add_argument("file", type=Path, metavar="FILE")
+    imports.add_argument("--dry-run", action="store_true", help="only say what it would do")
+    imports.add_argument("--json", action="store_true", help="print for programs")
 
 
 def _positive(value: str) -> float:

@@ -263,3 +263,23 @@ async def test_a_catalogue_of_a_newer_version_is_left_alone(archive: Archive, sp
 )
 async def test_a_command_that_makes_no_sense_is_a_usage_error(archive: Archive, arguments: list[str]):
     await _complains(archive, *arguments, status=2)
+
+
+async def test_the_glossary_goes_out_as_csv_and_comes_in_whole_or_not_at_all(archive: Archive):
+    terms = archive.folder.parent / "terms.csv"
+    terms.write_text("term,language,name,en\n智能座舱,zh,,smart cockpit\nNIO,en,perhaps,\n", encoding="utf-8")
+    refused = await archive.run("glossary", "import", terms)
+    assert refused.status == 2
+    assert "line 3: “perhaps” is neither yes nor no" in refused.err
+    assert (await archive.do("glossary", "export")).out.splitlines() == ["term,language,name,en,zh"]
+
+    terms.write_text("term,language,name,en\n智能座舱,zh,,smart cockpit\nNIO,en,yes,\n", encoding="utf-8")
+    tried = await archive.do("glossary", "import", terms, "--dry-run", "--json")
+    assert tried.json() == {"added": 2, "changed": 0, "same": 0}
+    assert (await archive.do("glossary", "import", terms, "--json")).json() == tried.json()
+    out = archive.folder.parent / "out.csv"
+    await archive.do("glossary", "export", "-o", out)
+    assert out.read_text(encoding="utf-8-sig").splitlines()[1:] == ["NIO,en,yes,,", "智能座舱,zh,,smart cockpit,"]
+    again = await archive.do("glossary", "import", out)
+    assert again.out == "0 terms are new, 0 corrected, 2 as they were.\n"
+    assert '"term": "NIO"' in (await archive.do("audit")).out

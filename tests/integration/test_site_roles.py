@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import select
 
 from streamarchive import jobs
-from streamarchive.catalogue import accounts, interviews, streams, tables, transcripts
+from streamarchive.catalogue import accounts, glossary, interviews, streams, tables, transcripts
+from streamarchive.glossaries import Entry
 from streamarchive.models import AssetKind, Interview, Role, Visibility
 from tests import people
 from tests.people import Client
@@ -44,6 +45,7 @@ LEAST = {
     "/desk": Role.PRODUCER,
     "/account": Role.EDITOR,
     "/saved-searches": Role.EDITOR,
+    "/glossary": Role.EDITOR,
     "/api/cues": Role.EDITOR,
     "/sign-out": Role.EDITOR,
 }
@@ -68,6 +70,7 @@ WATCHED = (
     tables.upload,
     tables.recording,
     tables.saved_search,
+    tables.glossary_term,
 )
 
 
@@ -112,8 +115,17 @@ async def whole(site: Site, visibility: Visibility) -> Whole:
         "start_ms": "0",
         "name": "media.mp4",
         "search": "999999",
+        "term": str(await a_term(site)),
     }
     return Whole(interview, names)
+
+
+async def a_term(site: Site) -> int:
+    """One of the glossary's, there once however often this is asked."""
+    entry = Entry("zeppelin", "en", {"zh": "飞艇"})
+    async with site.services.database.write() as tx:
+        await glossary.take(tx, [entry])
+        return next(term.id for term in await glossary.current(tx) if term.entry == entry)
 
 
 async def state(site: Site) -> list:

@@ -75,7 +75,7 @@ def test_a_list_without_its_columns_is_not_read_further(written: str, flaw: Flaw
 
 
 def test_what_is_not_utf8_says_in_which_line() -> None:
-    reading = from_bytes("term,language\nbattery,en\n".encode() + "电池,zh".encode("gb18030"))
+    reading = from_bytes(b"term,language\nbattery,en\n" + "电池,zh".encode("gb18030"))
     assert [(fault.line, fault.flaw) for fault in reading.faults] == [(3, Flaw.NOT_UTF8)]
     assert str(reading.faults[0]) == "line 3: this is not UTF-8; save the table as “CSV UTF-8”"
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamarchive.glossaries import Flaw
 from streamarchive.models import Cue, CueId, Gap, GapReason, RecordingId, TranscriptId
 from web import ranges, views, wording
 
@@ -113,3 +114,8 @@ def test_one_range_of_bytes_is_understood_everything_else_means_all(header, span
 def test_a_range_beyond_the_end_cannot_be_met(header):
     with pytest.raises(ValueError, match="range"):
         ranges.wanted(header, 100)
+
+
+@pytest.mark.parametrize("flaw", list(Flaw))
+def test_pages_and_commands_say_the_same_of_a_glossary_list(flaw):
+    assert wording.flaw_words(flaw, "x", lambda sentence: sentence) == flaw.value % {"value": "x"}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from urllib.parse import urlencode
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import corrections, speakers, suggestions
 from streamarchive.catalogue.corrections import Correction, StaleCueError
-from streamarchive.catalogue.revisions import Revision, RevisionId
+from streamarchive.catalogue.revisions import Past, Revision, RevisionId
 from streamarchive.catalogue.suggestions import Suggestion, SuggestionId
+from streamarchive.editing.replaced import put_in
 from streamarchive.errors import EditError, NotFoundError, UsageError
+from streamarchive.glossaries import LONGEST
 from streamarchive.models import Cue, CueId, Interview
 
 from ..access import open_interview
@@ -114,6 +117,17 @@ def _when(step: Revision | Suggestion) -> datetime:
     return step.at
 
 
+def _term(request: web.Request, cue: Cue, steps: list[Revision]) -> tuple[str, str]:
+    """What the last correction put in, and the address where it becomes a term of the glossary."""
+    words = next((put_in(_text(step.before), _text(step.after)) for step in steps if step.user), "")
+    filled = {"term": words if len(words) <= LONGEST else "", "lang": cue.lang, "next": request.path}
+    return filled["term"], f"/glossary/new?{urlencode({name: said for name, said in filled.items() if said})}"
+
+
+def _text(lines: tuple[Past, ...]) -> str:
+    return " ".join(past.line.text for past in lines)
+
+
 async def _page(
     request: web.Request,
     *,
@@ -130,6 +144,7 @@ async def _page(
         suggested = await suggestions.of_cue(connection, cue.id)
         past: list[Revision | Suggestion] = [*steps, *(one for one in suggested if one.at is not None)]
         names = await speakers.names(connection, cue.recording_id, visit.language.code)
+    words, address = _term(request, cue, steps)
     context = {
         "interview": interview,
         "title": title_of(interview, visit.language.code),
@@ -141,5 +156,7 @@ async def _page(
         "suggestions": [one for one in suggested if one.at is None],
         "steps": sorted(past, key=_when, reverse=True),
         "back": moment_url(interview.address, cue.start_ms),
+        "new_term": words,
+        "new_term_url": address,
     }
     return request.app[RENDERER].page(request, "line.html", context, status=status)
