@@ -13,5 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     of_what = "of a person, a firm, a product"
-    column = sa.Column("is_name", sa.Boolean(), nullable=False, server_default=sa.false(), comment=of_what)
+    column: sa.Column[bool] = sa.Column(
+        "is_name", sa.Boolean(), nullable=False, server_default=sa.false(), comment=of_what
+    )
     op.add_column("glossary_term", column)
