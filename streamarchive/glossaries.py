@@ -145,9 +145,10 @@ def from_bytes(data: bytes) -> Reading:
 
 def from_csv(written: str) -> Reading:
     """The list in a text."""
-    first, _, _ = written.partition("\n")
+    written = written.removeprefix("\ufeff")
+    first, _, _ = written.lstrip(" \r\n").partition("\n")
     delimiter = max(",;\t", key=first.count)
-    rows = csv.reader(io.StringIO(written.removeprefix("\ufeff"), newline=""), delimiter=delimiter, strict=True)
+    rows = csv.reader(io.StringIO(written, newline=""), delimiter=delimiter, strict=True)
     reader = _Reader()
     line = 1
     try:
@@ -169,13 +170,15 @@ class _Reader:
         self.columns: list[str] | None = None
         self.entries: list[Entry] = []
         self.faults: list[Fault] = []
+        self._is_lost = False
         self._known: set[Key] = set()
 
     def take(self, line: int, row: list[str]) -> None:
         if self.columns is None:
             self.columns = [name.casefold() for name in row]
             self.faults += [Fault(line, flaw, value) for flaw, value in _column_flaws(self.columns)]
-        elif self.faults and self.faults[0].line == 1:
+            self._is_lost = bool(self.faults)
+        elif self._is_lost:
             return  # without its columns nothing can be said of a row
         elif any(row[len(self.columns) :]):
             self.faults.append(Fault(line, Flaw.TOO_MANY_FIELDS))
@@ -185,7 +188,7 @@ class _Reader:
     def _take_entry(self, line: int, values: Mapping[str, str]) -> None:
         said = values.get("name", "").casefold()
         means = {code: value for code, value in values.items() if code not in _COLUMNS and value}
-        entry = Entry(values["term"], values.get("language", "").lower(), means, said in _YES)
+        entry = Entry(values.get("term", ""), values.get("language", "").lower(), means, said in _YES)
         found = list(flaws(entry))
         if said not in _YES | _NO:
             found.append((Flaw.YES_OR_NO, said[:20]))

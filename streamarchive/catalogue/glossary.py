@@ -121,7 +121,7 @@ async def plan(connection: AsyncConnection, entries: Iterable[Entry]) -> Plan:
 
 
 async def take(tx: AsyncConnection, entries: Sequence[Entry]) -> Plan:
-    """Add these entries, in the place of what is there of the same terms; once more it does nothing.
+    """Add these entries, of one term each, in the place of what is there of it; once more it does nothing.
 
     Raises `UsageError` for flaws or too many, and then nothing is taken.
     """

@@ -74,6 +74,16 @@ def test_a_list_without_its_columns_is_not_read_further(written: str, flaw: Flaw
     assert from_csv(written).entries == ()
 
 
+def test_empty_lines_may_come_first() -> None:
+    assert from_csv("\ufeff\r\n\nlanguage;term\nen;battery\n").entries == (Entry("battery", "en"),)
+    assert faults("\n\nlanguage,notes of mine,term\nen,,battery\nen\n") == [(3, Flaw.UNKNOWN_COLUMN)]
+
+
+def test_a_row_may_end_early() -> None:
+    assert faults("language,term\nen,battery\nen\n") == [(3, Flaw.NO_TERM)]
+    assert from_csv("term,language,name,zh\nbattery,en\n").entries == (Entry("battery", "en"),)
+
+
 def test_what_is_not_utf8_says_in_which_line() -> None:
     reading = from_bytes(b"term,language\nbattery,en\n" + "电池,zh".encode("gb18030"))
     assert [(fault.line, fault.flaw) for fault in reading.faults] == [(3, Flaw.NOT_UTF8)]
