@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -61,23 +62,16 @@ async def find(
     asked = await _asked(database, query, role)
     if asked is None:
         return Answer(query, Total(0), Total(0), ())
-    hidden = asked.hidden
-
-    async def ask(query: Query) -> Results:
-        return await index.search(query, hidden=hidden, sort=sort, cursor=cursor, limit=limit, moments=moments)
-
+    ask = partial(index.search, hidden=asked.hidden, sort=sort, cursor=cursor, limit=limit, moments=moments)
     try:
-        results = await ask(asked.query)
-        fallback = None if cursor or results.timed_out else await _instead(database, index, asked, role, results)
-        if fallback is not None:
-            asked = asked._replace(query=fallback.query)
-            results = await ask(fallback.query)
+        results, fallback = await _propose(database, index, asked, role, ask, continued=bool(cursor))
     except SearchError as error:
         _tell(error)
         async with database.read() as connection:
             return await _by_names(connection, query, asked.query, role, cursor, limit)
     async with database.read() as connection:
-        found = await _read_again(connection, results.interviews, asked.query, role)
+        meant = fallback.query if fallback else asked.query
+        found = await _read_again(connection, results.interviews, meant, role)
     return Answer(
         query,
         results.total,
@@ -103,25 +97,15 @@ async def find_moments(
     asked = await _asked(database, query, role)
     if asked is None:
         return MomentsAnswer(query, Total(0), ())
-    hidden = asked.hidden
-
-    async def ask(query: Query) -> Moments:
-        return await index.moments(query, hidden=hidden, sort=sort, cursor=cursor, limit=limit)
-
+    ask = partial(index.moments, hidden=asked.hidden, sort=sort, cursor=cursor, limit=limit)
     try:
-        proposed = await ask(asked.query)
-        fallback = (
-            None if cursor or proposed.timed_out else await _instead(database, index, asked, role, proposed)
-        )
-        if fallback is not None:
-            asked = asked._replace(query=fallback.query)
-            proposed = await ask(fallback.query)
+        proposed, fallback = await _propose(database, index, asked, role, ask, continued=bool(cursor))
     except SearchError as error:
         _tell(error)
         return MomentsAnswer(query, Total(0), (), index_away=True)
     groups = [InterviewHits(hit.interview_id, 1, (hit,)) for hit in proposed.hits]
     async with database.read() as connection:
-        found = await _read_again(connection, groups, asked.query, role)
+        found = await _read_again(connection, groups, fallback.query if fallback else asked.query, role)
     return MomentsAnswer(
         query,
         proposed.total,
@@ -164,6 +148,9 @@ async def find_facets(database: Database, index: SearchIndex, query: Query, *, r
 # --- what is asked of the index ---------------------------------------------------------------------------
 
 
+_Proposed = TypeVar("_Proposed", Results, Moments)
+
+
 class _Asked(NamedTuple):
     """A query as the index gets it."""
 
@@ -190,6 +177,21 @@ async def _asked(database: Database, query: Query, role: Role) -> _Asked | None:
                 return None
             query = replace(query, interviews=tuple(sorted(meant)))
     return _Asked(expanded(query, pairs), hidden)
+
+
+async def _propose(
+    database: Database,
+    index: SearchIndex,
+    asked: _Asked,
+    role: Role,
+    ask: Callable[[Query], Awaitable[_Proposed]],
+    *,
+    continued: bool,
+) -> tuple[_Proposed, Fallback | None]:
+    """What the index answers; where the first page of that is empty, its answer to what is looked for instead."""
+    proposed = await ask(asked.query)
+    fallback = None if continued else await _instead(database, index, asked, role, proposed)
+    return (proposed, None) if fallback is None else (await ask(fallback.query), fallback)
 
 
 async def _instead(
