@@ -47,8 +47,9 @@ async def vet(url: str, networks: Sequence[Network] = ()) -> None:
         raise UsageError("leave the password out of the webhook's address: every call is signed")
     resolver = _VettedResolver(networks)
     try:
-        _vet_literal(_host(url), networks)
-        await asyncio.wait_for(resolver.resolve(parts.hostname, port or 443), TIMEOUT.connect)
+        host = _host(url)
+        _vet_literal(host, networks)
+        await asyncio.wait_for(resolver.resolve(host, port or 443), TIMEOUT.connect)
     except (OSError, ValueError) as error:
         raise DeliveryError(f"the host {parts.hostname} is not known; check the address") from error
     finally:
