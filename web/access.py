@@ -10,6 +10,8 @@ from streamarchive.catalogue import interviews
 from streamarchive.errors import NotFoundError
 from streamarchive.models import Interview, Role, User
 
+from .languages import Language
+
 _RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.PRODUCER: 2, Role.ADMIN: 3}
 
 
@@ -32,6 +34,14 @@ class Asker:
     def is_producer(self) -> bool:
         """Whether the desk is theirs."""
         return self.has(Role.PRODUCER)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who sent a request and in which language they read."""
+
+    asker: Asker
+    language: Language
 
 
 async def open_interview(connection: AsyncConnection, asker: Asker, interview_id: str) -> Interview:

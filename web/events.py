@@ -35,7 +35,7 @@ from streamarchive.catalogue.watch import watch
 from streamarchive.errors import DatabaseError
 from streamarchive.models import Change, CueId, Gap, Interview, InterviewId
 
-from .keys import Visit
+from .access import Visit
 from .state import State, cue_json, gap_json, load_gaps, load_state, skip_json, state_json
 
 log = logging.getLogger(__name__)

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from streamarchive.services import Services
 
-from .access import Asker
-from .languages import Language
+from .access import Visit
 
 if TYPE_CHECKING:
     from .answering import IndexState
     from .events import Hub
     from .render import Renderer
     from .suggestions import Suggester
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """Who sent this request and in which language they read."""
-
-    asker: Asker
-    language: Language
 
 
 SERVICES = web.AppKey("services", Services)

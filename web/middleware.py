@@ -25,8 +25,8 @@ from streamarchive.errors import (
 from streamarchive.models import Role
 
 from . import auth
-from .access import Asker
-from .keys import RENDERER, VISIT, Visit
+from .access import Asker, Visit
+from .keys import RENDERER, VISIT
 from .languages import COOKIE, choose_language
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from streamarchive.models import (
     Stream,
 )
 
-from .keys import Visit
+from .access import Visit
 from .languages import Language
 from .views import Line, gap_line, skip_line, unsure
 from .wording import duration, html_lang

@@ -18,8 +18,9 @@ from streamarchive.protocols import Query, Sort, Total
 from streamarchive.search import answers, finding, query
 
 from .. import answering, asking
+from ..access import Visit
 from ..asking import MOMENTS, Asked
-from ..keys import INDEX_STATE, RENDERER, SERVICES, VISIT, Visit
+from ..keys import INDEX_STATE, RENDERER, SERVICES, VISIT
 from ..languages import Language
 from ..views import Found, Moment, card, in_language, moment, said_ago
 
