@@ -54,6 +54,7 @@ bench: install-tools ## The measured claims, measured here in small (about an ho
 	run benchmarks/search.py --cues 100000; \
 	run benchmarks/search_faults.py --kills 5 --away 20; \
 	run benchmarks/silence.py --hours 1; \
+	run benchmarks/suggestions.py; \
 	run benchmarks/transcription.py --sizes demo,base; \
 	run benchmarks/uploads.py --gigabytes 1
 

@@ -85,3 +85,9 @@ def test_make_explains_its_targets() -> None:
     said = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True).stdout
     for target in ("install", "demo", "run", "unit", "test", "check", "bench", "screenshots", "clean"):
         assert re.search(rf"make {target} +\w", said)
+
+
+def test_make_runs_every_benchmark() -> None:
+    programs = [file for file in (ROOT / "benchmarks").glob("*.py") if "__main__" in file.read_text()]
+    run = re.findall(r"run benchmarks/(\w+\.py)", (ROOT / "Makefile").read_text())
+    assert sorted(run) == sorted(file.name for file in programs)
