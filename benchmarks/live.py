@@ -47,6 +47,7 @@ from streamarchive.settings import Settings, as_environment
 from streamarchive.transcription.engine_process import EngineProcess
 from streamarchive.transcription.live import AgreementPolicy, PausePolicy
 from streamarchive.transcription.pace import Pace, PaceRules
+from tests.services import free_port
 from tests.slowed import SlowedEngine
 from tests.speaking import Source, ends_with, on_air, units
 from workers.runner import run_workers
@@ -102,7 +103,7 @@ async def measure_latency(count: int, seconds: float) -> None:
     """Of so many broadcasts at once."""
     measured = Measured()
     with tempfile.TemporaryDirectory() as folder:
-        settings = _settings(Path(folder) / "archive", port=_free_port())
+        settings = _settings(Path(folder) / "archive", port=free_port())
         async with on_air(_made(Path(folder) / "sources"), count) as sources, open_services(settings) as services:
             ids = [await _schedule(services, source) for source in sources]
             async with _serving(settings), aiohttp.ClientSession() as session:
@@ -388,15 +389,6 @@ async def _reachable(session: aiohttp.ClientSession, url: str) -> None:
                     return
         await asyncio.sleep(0.1)
     raise SystemExit("the server did not come up within a minute")
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

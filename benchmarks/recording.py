@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from streamarchive.media.commands import ffmpeg_path
 from streamarchive.models import StreamId
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
+from tests.services import free_port
 
 _QUIET = ("-hide_banner", "-nostdin", "-v", "error", "-y")
 _SOURCE_SECONDS = 20
@@ -167,13 +167,6 @@ async def count_segments(data_dir: Path, stream_id: StreamId) -> int:
         if stream.recording_id is None:
             return 0
         return len(await recordings.segments(connection, stream.recording_id))
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:
