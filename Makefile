@@ -43,7 +43,7 @@ check: install-tools ## Style, types, import rules
 	.venv/bin/lint-imports
 
 # Each measures in full when it is run by itself; some then take an hour or more.
-bench: install-tools ## The measured claims, measured here in small (about an hour)
+bench: install-tools ## The measured claims, measured here in small (takes a while)
 	@set -e; run() { echo "== $$*"; .venv/bin/python "$$@"; }; \
 	run benchmarks/accuracy.py --minutes 5; \
 	run benchmarks/live.py; \
