@@ -69,7 +69,7 @@ class VettingProxy(Loopback):
             await _reply(writer, 403, "Forbidden")
             raise
         except OSError as error:
-            self.problem = SourceUnreachableError(f"{host} cannot be reached: {reason(error)}")
+            self.problem = SourceUnreachableError(f"{host}, port {port}, cannot be reached: {reason(error)}")
             return await _reply(writer, 502, "Bad Gateway")
         try:
             if request.method == "CONNECT":

@@ -225,7 +225,9 @@ async def test_an_address_that_refuses_leaves_no_interview(archive: Archive):
     server.close()
     await server.wait_closed()
     url = f"http://127.0.0.1:{port}/live.m3u8"
-    await _complains(archive, "record", url, "--title", "T", "--for", "5", "--wait", "--json", about=url)
+    await _complains(
+        archive, "record", url, "--title", "T", "--for", "5", "--wait", "--json", about=f"127.0.0.1, port {port}"
+    )
 
 
 async def test_a_model_that_does_not_exist_is_named(tmp_path: Path, speech: Path):

@@ -110,7 +110,7 @@ async def test_the_stages_of_a_broadcast(site, browser):
     live = await text_of(browser, url)
     assert 'data-stage="live"' in live
     assert "Welcome back to the show floor" in live
-    assert "The recording is interrupted here." in live
+    assert "The recording was interrupted for" in live
     assert "playlist.m3u8" in live
     await broadcast.end()
     async with site.services.database.write() as tx:
