@@ -12,12 +12,13 @@ import ffmpeg
 from streamarchive import ingest, jobs
 from streamarchive.catalogue import recordings, streams
 from streamarchive.clock import TakeClock, to_ms
-from streamarchive.demo.voices import UNHEARD, Synthesiser, save_wave
+from streamarchive.demo.voices import UNHEARD, save_wave
 from streamarchive.ingest import Details
 from streamarchive.media import commands
 from streamarchive.media.segments import read_times
 from streamarchive.models import MediaSegment, RecordingId, Stream, Take
 from streamarchive.services import Services
+from tests.voices import speeches
 
 ENGLISH = (
     "I prefer the windows because it is really fast.",
@@ -33,18 +34,8 @@ MANDARIN = ("我觉得用户体验比隐私更有趣。", "未来五年会有更
 
 def speak(file: Path, sentences, pause_ms: int = 600) -> tuple[tuple[int, int], ...]:
     """Into a wave file, in voices the checkpoint has not heard; when each sentence begins and ends."""
-    synthesiser = _synthesiser()
     voices = {True: UNHEARD["zh"][0], False: UNHEARD["en"][1]}
-    return save_wave(file, [synthesiser.speak(voices[s > "\u3000"], s) for s in sentences], pause_ms)
-
-
-_loaded: list[Synthesiser] = []
-
-
-def _synthesiser() -> Synthesiser:
-    if not _loaded:
-        _loaded.append(Synthesiser())
-    return _loaded[0]
+    return save_wave(file, speeches([(voices[s > "\u3000"], s) for s in sentences]), pause_ms)
 
 
 def run_ffmpeg(*arguments: object) -> None:

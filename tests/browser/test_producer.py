@@ -8,8 +8,9 @@ import socket
 import pytest
 from playwright.async_api import expect
 
-from streamarchive.demo.voices import UNHEARD, Synthesiser, save_wave
+from streamarchive.demo.voices import UNHEARD, save_wave
 from tests.archive import Archive
+from tests.voices import speeches
 from tests.waiting import until_async
 
 SENTENCES = ("I prefer the windows because it is really fast.", "Our team in London has six engineers.")
@@ -42,8 +43,7 @@ async def _listens(port):
 async def test_a_producer_uploads_follows_publishes_and_a_viewer_finds_a_word_of_it(chromium, served, tmp_path):
     address, password = served
     speech = tmp_path / "录音 of today.wav"
-    synthesiser = Synthesiser()
-    save_wave(speech, [synthesiser.speak(UNHEARD["en"][0], sentence) for sentence in SENTENCES])
+    save_wave(speech, speeches([(UNHEARD["en"][0], sentence) for sentence in SENTENCES]))
 
     page = await (await chromium.new_context(locale="en-GB")).new_page()
     await page.goto(f"{address}/desk")

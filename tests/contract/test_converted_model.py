@@ -12,9 +12,11 @@ import pytest
 import tokenizers
 
 import streamarchive
+from streamarchive.demo.voices import UNHEARD
 from streamarchive.errors import ModelUnavailableError
 from streamarchive.transcription import checkpoints, convert
 from tests.archive import MODEL
+from tests.voices import speech
 
 TEXTS = ("Hello, world! 以下是普通话的句子。", " StreamArchive 直播字幕 42%", "繁體字幕 café 😀")
 
@@ -88,9 +90,7 @@ print(" ".join(line.text for line in result.lines))
 
 
 async def test_a_converted_folder_needs_no_torch(folder):
-    from streamarchive.demo.voices import UNHEARD, Synthesiser
-
-    speech = Synthesiser().speak(UNHEARD["en"][0], "Our team in London has six engineers.")
+    spoken = speech(UNHEARD["en"][0], "Our team in London has six engineers.")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -100,5 +100,5 @@ async def test_a_converted_folder_needs_no_torch(folder):
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(streamarchive.__file__).parents[1])},
     )
-    printed, _ = await process.communicate(speech.samples.astype("<f4").tobytes())
+    printed, _ = await process.communicate(spoken.samples.astype("<f4").tobytes())
     assert printed.decode().strip() == "Our team in London has six engineers."

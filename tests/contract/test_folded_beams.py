@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import streamarchive
-from streamarchive.demo.voices import UNHEARD, Synthesiser
+from streamarchive.demo.voices import UNHEARD
 from tests.archive import MODEL
+from tests.voices import speech
 
 COMPARE = """
 import json, sys
@@ -26,7 +27,7 @@ print(json.dumps([whisper.decode(model, mel, options).tokens for model in models
 
 
 async def test_folded_beams_give_the_same_tokens():
-    speech = Synthesiser().speak(UNHEARD["en"][1], "How safe is the operating system across the country?")
+    spoken = speech(UNHEARD["en"][1], "How safe is the operating system across the country?")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -36,7 +37,7 @@ async def test_folded_beams_give_the_same_tokens():
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(streamarchive.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
     )
-    printed, _ = await process.communicate(speech.samples.astype("<f4").tobytes())
+    printed, _ = await process.communicate(spoken.samples.astype("<f4").tobytes())
     stock, folded = json.loads(printed)
     assert folded == stock
     assert len(stock) > 8

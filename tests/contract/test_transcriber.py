@@ -16,10 +16,11 @@ import pytest
 import pytest_asyncio
 
 import streamarchive.demo
-from streamarchive.demo.voices import UNHEARD, Synthesiser
+from streamarchive.demo.voices import UNHEARD
 from streamarchive.errors import EngineDiedError, ModelUnavailableError, TranscriptionError
 from streamarchive.protocols import TranscribeOptions, Window
 from streamarchive.transcription.engine_process import EngineProcess
+from tests.voices import speech, speeches
 from tests.waiting import until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,14 +34,13 @@ GREEDY = TranscribeOptions(beam_size=1, temperatures=(0.0,))
 @pytest.fixture(scope="module")
 def spoken():
     """Both languages in voices the checkpoint has not heard, 0.6 s of silence between the sentences."""
-    synthesiser = Synthesiser()
     pause = np.zeros(9_600, np.float32)
 
     def say(*sentences):
+        voices = [UNHEARD["zh" if sentence > "\u3000" else "en"][0] for sentence in sentences]
         pieces = [pause]
-        for sentence in sentences:
-            voice = UNHEARD["zh" if sentence > "\u3000" else "en"][0]
-            pieces += [synthesiser.speak(voice, sentence).samples, pause]
+        for each in speeches(list(zip(voices, sentences, strict=True))):
+            pieces += [each.samples, pause]
         return np.concatenate(pieces)
 
     return say
@@ -135,12 +135,12 @@ async def test_words_are_where_they_were_said(shared):
     off = []
     for language, sentences in (("en", ENGLISH), ("zh", MANDARIN)):
         for voice, sentence in itertools.product(UNHEARD[language], sentences):
-            speech = Synthesiser().speak(voice, sentence)
+            spoken = speech(voice, sentence)
             lead = np.zeros(8_000, np.float32)
-            window = Window(np.concatenate([lead, speech.samples, lead]), 0, (language,))
+            window = Window(np.concatenate([lead, spoken.samples, lead]), 0, (language,))
             (result,) = await heard(shared, [window])
             found = [word for line in result.lines for word in line.words]
-            said = [(word.text.strip(PUNCTUATION).lower(), word.start_ms + 500) for word in speech.words]
+            said = [(word.text.strip(PUNCTUATION).lower(), word.start_ms + 500) for word in spoken.words]
             off += [abs(start - word.start_ms) for word, start in matching(found, said)]
     assert len(off) > 30
     assert np.median(off) <= 60

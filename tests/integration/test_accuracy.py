@@ -8,10 +8,11 @@ import pytest
 import pytest_asyncio
 from rapidfuzz.distance import Levenshtein
 
-from streamarchive.demo.voices import UNHEARD, Synthesiser, save_wave
+from streamarchive.demo.voices import UNHEARD, save_wave
 from streamarchive.transcription.engine_process import EngineProcess
 from streamarchive.transcription.passes import PassSettings, transcribe_file
 from tests.archive import MODEL, ROOT
+from tests.voices import speeches
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,8 +37,7 @@ async def test_few_words_are_wrong_and_lines_are_where_they_were_said(languages,
     sentences = [
         (code, s) for alike in zip(*of_each, strict=True) for code, s in zip(languages, alike, strict=True)
     ]
-    synthesiser = Synthesiser()
-    spoken = [synthesiser.speak(UNHEARD[code][1], sentence) for code, sentence in sentences]
+    spoken = speeches([(UNHEARD[code][1], sentence) for code, sentence in sentences])
     times = save_wave(tmp_path / "talk.wav", spoken)
     done = []
     found = await transcribe_file(tmp_path / "talk.wav", engine, PassSettings(languages), done.append)

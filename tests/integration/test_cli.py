@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from streamarchive.captions import from_vtt
-from streamarchive.demo.voices import UNHEARD, Synthesiser, save_wave
+from streamarchive.demo.voices import UNHEARD, save_wave
 from tests.archive import MODEL, Archive
 from tests.services import free_port
+from tests.voices import speeches
 
 SENTENCES = (
     "I prefer the windows because it is really fast.",
@@ -30,8 +31,7 @@ def archive(tmp_path: Path) -> Archive:
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sentences in a voice that the recogniser has never heard."""
     file = tmp_path_factory.mktemp("speech") / "three sentences.wav"
-    synthesiser = Synthesiser()
-    save_wave(file, [synthesiser.speak(UNHEARD["en"][0], sentence) for sentence in SENTENCES])
+    save_wave(file, speeches([(UNHEARD["en"][0], sentence) for sentence in SENTENCES]))
     return file
 
 

@@ -169,14 +169,19 @@ async def test_a_rebuild_beside_indexers_and_searches_fails_no_search_and_loses_
     await archive.search.prepare()
     await index_faults.load(archive, 2_000)
     await indexer.catch_up(archive)
+
+    async def found() -> bool:
+        answer = await finding.find(archive.database, archive.search, parse("智能座舱"), role=Role.ADMIN)
+        assert (answer.index_away, answer.timed_out) == (False, False)
+        return answer.total.value > 500
+
+    await until_async(found, "what has been written to be findable")
     stop, searches = asyncio.Event(), 0
     task = asyncio.create_task(index_faults.indexing(archive, stop))
     async with index_faults.writing(archive):
         rebuilding = asyncio.create_task(archive.search.rebuild(partial(feed.everything, archive.database)))
         while not rebuilding.done():
-            answer = await finding.find(archive.database, archive.search, parse("智能座舱"), role=Role.ADMIN)
-            assert (answer.index_away, answer.timed_out) == (False, False)
-            assert answer.total.value > 500
+            assert await found()
             searches += 1
         await rebuilding
     stop.set()

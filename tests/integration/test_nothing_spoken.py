@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from streamarchive.demo.voices import SAMPLE_RATE, UNHEARD, Synthesiser, pcm
+from streamarchive.demo.voices import SAMPLE_RATE, UNHEARD, pcm
 from streamarchive.transcription.engine_process import EngineProcess
 from streamarchive.transcription.passes import PassSettings, transcribe_file
 from tests.archive import MODEL
+from tests.voices import speeches
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,11 +52,12 @@ async def test_no_text_is_made_up(engine, tmp_path, samples):
 
 async def test_two_languages_in_one_window_are_each_written_as_heard(engine, tmp_path):
     """One after the other without a pause that would part them: the border is found by the recogniser alone."""
-    synthesiser = Synthesiser()
-    spoken = [
-        synthesiser.speak(UNHEARD["en"][0], "Our team in London has six engineers."),
-        synthesiser.speak(UNHEARD["zh"][0], "未来五年会有更多的电动车吗？"),
-    ]
+    spoken = speeches(
+        [
+            (UNHEARD["en"][0], "Our team in London has six engineers."),
+            (UNHEARD["zh"][0], "未来五年会有更多的电动车吗？"),
+        ]
+    )
     pause = np.zeros(SAMPLE_RATE * 3 // 10, np.float32)
     sound = np.concatenate([part for speech in spoken for part in (pause, speech.samples)] + [pause])
     found = await transcribe_file(save(tmp_path / "both.wav", sound), engine, PassSettings(("zh", "en")))

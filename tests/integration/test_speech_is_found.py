@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from streamarchive.demo.voices import UNHEARD, Synthesiser, save_wave
+from streamarchive.demo.voices import UNHEARD, save_wave
 from tests.archive import ROOT, Archive
+from tests.voices import speeches
 
 WITHIN_MS = 1_000
 SEARCH_ENGINES = ("embedded", "elasticsearch")
@@ -31,9 +32,7 @@ def _english_phrases(file: Path) -> list[Phrase]:
     ]
     draw = random.Random("four words in a row")
     chosen = draw.sample([sentence for sentence in sentences if len(sentence.split()) >= 6], 10)
-    synthesiser = Synthesiser()
-    speeches = [synthesiser.speak(UNHEARD["en"][0], sentence) for sentence in chosen]
-    spans = save_wave(file, speeches)
+    spans = save_wave(file, speeches([(UNHEARD["en"][0], sentence) for sentence in chosen]))
     phrases = []
     for sentence, (start_ms, _) in zip(chosen, spans, strict=True):
         words = sentence.split()
