@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHECKPOINT = Path(streamarchive.demo.__file__).parent / "data" / "whisper-demo.pt"
 ENGLISH = ("I prefer the windows because it is really fast.", "Our team in London has six engineers.")
-MANDARIN = ("未来五年会有更多的电动车吗？", "我觉得用户体验比隐私更有趣。")
+MANDARIN = ("未来五年会有更多的电动车吗？", "李教授告诉我法规很成熟。")
 GREEDY = TranscribeOptions(beam_size=1, temperatures=(0.0,))
 
 
