@@ -43,6 +43,8 @@ class _Held:
     file: Path
     folder: int
     since: float
+    joined: bool
+    """Whether it begins exactly where what is before it ends, though it is of another take."""
 
 
 class Ledger:
@@ -115,29 +117,41 @@ class Ledger:
         server has sent before, is dropped. Raises `FencedError`, `StorageError`, `DatabaseError`; then the
         file is still there.
         """
-        if folder != self._folder and self.has_media and self._overlap_of != folder:
-            self._overlap, self._overlap_of = await self._find_overlap(), folder
-        found = await asyncio.to_thread(_examine, file, self._overlap)
-        if self._overlap is not None and self._overlap.over:
-            await self._settle(self._overlap.held)
+        found, joined = await self._new_in(file, folder)
         if found is None:
             logger.info("stream %s: %s holds nothing new", self.stream.id, file.name)
         elif found.sha256 != self._last_sha256:  # else the process died between the commit and the removal
             if found.cut:
                 await asyncio.to_thread(rewrite, file, found.data, found.modified_ns)
-            await self._commit(file, folder, found, partial=partial)
+            await self._commit(file, folder, found, partial=partial, joined=joined)
             self._overlap = None
         await asyncio.to_thread(file.unlink)
 
-    async def _commit(self, file: Path, folder: int, found: _Examined, *, partial: bool) -> None:
+    async def _new_in(self, file: Path, folder: int, *, killed: bool = False) -> tuple[_Examined | None, bool]:
+        """What a file holds that is not there already, and whether that goes on exactly where the rest ends.
+
+        What is held back is settled once it is known what of it came again. `killed`: the file ends anywhere.
+        """
+        if folder != self._folder and self.has_media and self._overlap_of != folder:
+            self._overlap, self._overlap_of = await self._find_overlap(), folder
+        overlap = self._overlap
+        found = await asyncio.to_thread(_examine, file, overlap, killed=killed)
+        if overlap is None or not overlap.over:
+            return found, False
+        # What takes the place of all that was held back begins where that began.
+        joined = overlap.joined and (self._held is None or bool(overlap.held) or self._held.joined)
+        await self._settle(overlap.held)
+        return found, joined
+
+    async def _commit(self, file: Path, folder: int, found: _Examined, *, partial: bool, joined: bool) -> None:
         first = folder != self._folder
+        joined = first and joined
         clock, span = self._place(found, first=first)
         if not first and clock.latest <= self._clock.latest:
             # The source's clock has been set back: from here on it is another take.
             first, (clock, span) = True, self._place(found, first=True)
         stored = await self._store(file, folder)
         has_video = found.times.tracks.video is not None
-        joined = first and self._overlap is not None and self._overlap.joined
         async with self._services.database.write() as tx:
             recording_id = await recordings.begin(tx, self.stream, has_video=has_video)
             take = (
@@ -203,13 +217,19 @@ class Ledger:
     # --- what is held back --------------------------------------------------------------------------------
 
     async def _hold(self, file: Path, folder: int) -> None:
-        """Wait with a torn file until it is known whether it comes again."""
+        """Wait with what is new in a torn file until it is known whether it comes again."""
         data = await asyncio.to_thread(_whole, file)
         if not data or hashlib.sha256(data).hexdigest() == self._last_sha256:
-            await asyncio.to_thread(file.unlink)
+            found, joined = None, False
+        else:
+            found, joined = await self._new_in(file, folder, killed=True)
+        if found is None:
             await asyncio.to_thread(shutil.rmtree, file.parent, ignore_errors=True)
             return
-        self._held = _Held(file, folder, time.monotonic())
+        await self.settle()  # only one file is held back at a time
+        if found.cut:
+            await asyncio.to_thread(rewrite, file, found.data, found.modified_ns)
+        self._held = _Held(file, folder, time.monotonic(), joined or folder == self._folder)
 
     async def settle(self, *, older_than: float = 0.0) -> None:
         """Commit what is held back as it is, if it has been for so many seconds; see `commit` for errors."""
@@ -221,14 +241,21 @@ class Ledger:
         held = self._held
         if held is None:
             return
-        overlap, self._overlap = self._overlap, None
         if data:
             await asyncio.to_thread(_keep_only, held.file, data)
             found = await asyncio.to_thread(_examine, held.file, None)
+            begins = held.folder != self._folder
             if found is not None:
-                await self._commit(held.file, held.folder, found, partial=True)
+                await self._commit(held.file, held.folder, found, partial=True, joined=held.joined)
+                if begins:  # it has closed the gap before it, and its own process has died since
+                    await self._open_gap(GapReason.PROCESS_DIED, "the recorder was interrupted")
         await asyncio.to_thread(shutil.rmtree, held.file.parent, ignore_errors=True)
-        self._held, self._overlap = None, overlap
+        self._held = None
+
+    async def _open_gap(self, reason: GapReason, detail: str) -> None:
+        if self.recording_id is not None:
+            async with self._services.database.write() as tx:
+                await recordings.open_gap(tx, self.stream, self.recording_id, reason, detail)
 
     # --- the course of a recording ------------------------------------------------------------------------
 
@@ -277,16 +304,12 @@ class Ledger:
         files = await asyncio.to_thread(files_in, folder)
         for file in files:
             if file == files[-1] and file.name > listed:
-                await self._before_holding(number)
                 await self._hold(file, number)
-                return
+                break
             await self.commit(file, number)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-    async def _before_holding(self, number: int) -> None:
-        """Only one file is held back at a time: a take that has delivered nothing else decides about it."""
-        if self._held is not None and self._held.folder != number:
-            await self.settle()
+        else:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self._overlap, self._overlap_of = None, None  # the next take may get the same number
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,13 +325,13 @@ class _Examined:
     """It does not end with a whole packet."""
 
 
-def _examine(file: Path, overlap: Overlap | None) -> _Examined | None:
-    """Read a finished file without a torn end and a known beginning; None if nothing is left. Blocks."""
+def _examine(file: Path, overlap: Overlap | None, *, killed: bool = False) -> _Examined | None:
+    """Read a file without a torn end and a known beginning; None if nothing is left. Blocks."""
     state = file.stat()
     written = file.read_bytes()
     data = whole = written[: whole_packets(len(written))]
     if overlap is not None and data:
-        data = overlap.trim(data)
+        data = overlap.trim(data, torn=killed)
     try:
         times = read_times(data)
     except UnreadableMediaError:

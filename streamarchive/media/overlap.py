@@ -55,15 +55,20 @@ class Overlap:
         """Whether nothing more can come again."""
         return not self._known
 
-    def trim(self, data: bytes) -> bytes:
-        """The segment without what is known already; empty if all of it is."""
+    def trim(self, data: bytes, *, torn: bool = False) -> bytes:
+        """The segment without what is known already; empty if all of it is.
+
+        One that is `torn` is the last of its take, and its last picture may be cut.
+        """
         if self.over:
             return data
         found = units(data)
-        at, repeated = _match(self._known, [unit.digest for unit in found])
+        at, repeated = _match(self._known, [unit.digest for unit in found], torn=torn)
         if repeated == 0:
             self._known = []
             return data
+        if torn and repeated == len(found):
+            return b""
         if at + repeated < len(self._known):  # more may come again
             self._known = self._known[at + repeated :]
             self._committed -= at + repeated
@@ -132,17 +137,17 @@ def _digest(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=16).digest()
 
 
-def _match(known: Sequence[bytes], new: Sequence[bytes]) -> tuple[int, int]:
+def _match(known: Sequence[bytes], new: Sequence[bytes], *, torn: bool) -> tuple[int, int]:
     """Where in `known` `new` begins (negative: before it), and how many of `new` are repeated; 0 if none.
 
     What is repeated goes on to the end of `known`, or to that of `new`. The very last of `known` may have been
-    torn by a crash: it need not be equal.
+    torn by a crash: it need not be equal. Nor need that of `new`, if it is `torn`.
     """
     for at in (*range(len(known)), *range(-1, -len(new), -1)):
         count = min(len(known) - at, len(new))
         begin = max(0, -at)
-        torn = at + count == len(known) and count - begin > 1
-        compared = count - 1 if torn else count
+        lenient = (torn or at + count == len(known)) and count - begin > 1
+        compared = count - 1 if lenient else count
         if compared > begin and known[at + begin : at + compared] == new[begin:compared]:
             return at, count
     return 0, 0

@@ -1,0 +1,103 @@
+"""Takes that are killed one after the other, before they have finished a file: nothing is doubled or lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from streamarchive.catalogue import interviews, streams
+from streamarchive.media.overlap import units
+from streamarchive.media.segments import PACKET_BYTES
+from streamarchive.models import GapReason
+from tests.media import make, run_ffmpeg
+from tests.recording import state
+from workers.folders import Folders
+from workers.ledger import Ledger
+
+RATE = 25
+
+
+@pytest.fixture(scope="module")
+def seconds(tmp_path_factory):
+    """Eight segments of one second; each begins with a key frame."""
+    folder = tmp_path_factory.mktemp("seconds")
+    source = make(folder / "whole.ts", 8)
+    run_ffmpeg("-i", source, "-c", "copy", "-f", "segment", "-segment_time", "1", folder / "s%d.ts")
+    return [(folder / f"s{number}.ts").read_bytes() for number in range(8)]
+
+
+@pytest.fixture
+async def ledger(services):
+    async with services.database.write() as tx:
+        interview_id = await interviews.create(tx, titles={"en": "Talk"}, languages=("en",))
+        stream_id = await streams.create(tx, interview_id, "http://example.org/live.ts")
+    claimed = await streams.claim(services.database, stream_id, "test", timedelta(hours=1))
+    return await Ledger.open(services, claimed, Folders(services.settings.data_dir.absolute(), claimed.id))
+
+
+def torn(data: bytes, part: float) -> bytes:
+    return data[: int(len(data) // PACKET_BYTES * part) * PACKET_BYTES]
+
+
+def take(ledger, *files: bytes) -> int:
+    """What an ffmpeg has written until it ended; the number of its take."""
+    number = ledger.next_folder
+    work, _ = ledger.folders.prepare(number)
+    for place, data in enumerate(files):
+        (work / f"s{place:08d}.ts").write_bytes(data)
+    return number
+
+
+async def places(services, ledger, seconds):
+    """Which pictures of the source are committed, in order, without those that are torn."""
+    place_of = {unit.digest: place for place, unit in enumerate(units(b"".join(seconds)))}
+    _, segments, _, gaps = await state(services, ledger.stream.id)
+    found = []
+    for segment in segments:
+        data = b"".join([chunk async for chunk in services.store.read(segment.key)])
+        found += [place_of[unit.digest] for unit in units(data) if unit.digest in place_of]
+    return found, gaps
+
+
+@pytest.mark.parametrize("first", [0.4, 0.9])
+@pytest.mark.parametrize("second", [0.3, 0.6, 1.5])
+@pytest.mark.parametrize("again", [True, False], ids=["a new recorder", "the same recorder"])
+async def test_a_take_killed_in_its_first_file_does_not_double_the_one_killed_before(
+    services, ledger, seconds, first, second, again
+):
+    """Both begin with the same key frame, the last that the source has sent."""
+    await ledger.commit_rest(take(ledger, seconds[0], torn(seconds[1], first)))
+    await ledger.note(GapReason.PROCESS_DIED, "killed")
+    repeated = seconds[1] + torn(seconds[2], second - 1) if second > 1 else torn(seconds[1], second)
+    number = take(ledger, repeated)
+    if again:
+        stream, *_ = await state(services, ledger.stream.id)
+        ledger = await Ledger.open(services, stream, ledger.folders)
+        await ledger.salvage()
+    else:
+        await ledger.commit_rest(number)
+    await ledger.note(GapReason.PROCESS_DIED, "killed")
+    number = take(ledger, seconds[5], seconds[6])
+    await ledger.commit_rest(number, listed="s00000001.ts")
+    await ledger.finish()
+    found, gaps = await places(services, ledger, seconds)
+    assert all(a < b for a, b in pairwise(found)), "pictures are doubled or out of order"
+    whole = {unit.digest for data in (torn(seconds[1], first), repeated) for unit in units(data)[:-1]}
+    known = [unit.digest for data in seconds for unit in units(data)]
+    assert {place for place, digest in enumerate(known) if digest in whole} <= set(found)
+    assert set(found) >= {*range(RATE), *range(5 * RATE, 7 * RATE)}
+    (gap,) = gaps
+    before = sum(place < 5 * RATE for place in found) * 1000 // RATE
+    assert abs(gap.at_ms - before) <= 2 * 1000 // RATE, "only what comes after both is missing"
+
+
+async def test_a_take_killed_in_its_first_file_does_not_double_what_is_committed(services, ledger, seconds):
+    await ledger.commit_rest(take(ledger, seconds[0], seconds[1]), listed="s00000001.ts")
+    await ledger.commit_rest(take(ledger, seconds[1] + torn(seconds[2], 0.5)))
+    await ledger.finish()
+    found, gaps = await places(services, ledger, seconds)
+    assert found[: 2 * RATE + 5] == list(range(2 * RATE + 5))
+    assert all(a < b for a, b in pairwise(found))
+    assert gaps == []
