@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
-# Tests run in several processes (tests/sharing.py); the limit, in seconds, ends only what would never end.
-TOGETHER = --numprocesses logical --maxprocesses 4 --dist worksteal --timeout 600
+# Tests run in several processes (tests/sharing.py), those of a file in one, in order; the limit, in seconds, ends only what would never end.
+TOGETHER = --numprocesses logical --maxprocesses 4 --dist loadfile --timeout 600
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-tools install-services demo run unit test check bench screenshots clean
