@@ -121,8 +121,6 @@ class Ledger:
         if found is None:
             logger.info("stream %s: %s holds nothing new", self.stream.id, file.name)
         elif found.sha256 != self._last_sha256:  # else the process died between the commit and the removal
-            if found.cut:
-                await asyncio.to_thread(rewrite, file, found.data, found.modified_ns)
             await self._commit(file, folder, found, partial=partial, joined=joined)
             self._overlap = None
         await asyncio.to_thread(file.unlink)
@@ -130,12 +128,15 @@ class Ledger:
     async def _new_in(self, file: Path, folder: int, *, killed: bool = False) -> tuple[_Examined | None, bool]:
         """What a file holds that is not there already, and whether that goes on exactly where the rest ends.
 
-        What is held back is settled once it is known what of it came again. `killed`: the file ends anywhere.
+        The file keeps only that: what is looked for once is not looked for again, should an error follow. What is
+        held back is settled once it is known what of it came again. `killed`: the file ends anywhere.
         """
         if folder != self._folder and self.has_media and self._overlap_of != folder:
             self._overlap, self._overlap_of = await self._find_overlap(), folder
         overlap = self._overlap
         found = await asyncio.to_thread(_examine, file, overlap, killed=killed)
+        if found is not None and found.cut:
+            await asyncio.to_thread(rewrite, file, found.data, found.modified_ns)
         if overlap is None or not overlap.over:
             return found, False
         # What takes the place of all that was held back begins where that began.
@@ -143,7 +144,10 @@ class Ledger:
         await self._settle(overlap.held)
         return found, joined
 
-    async def _commit(self, file: Path, folder: int, found: _Examined, *, partial: bool, joined: bool) -> None:
+    async def _commit(
+        self, file: Path, folder: int, found: _Examined, *, partial: bool, joined: bool, ends: bool = False
+    ) -> None:
+        """`ends`: its process has died since, so a gap begins behind it."""
         first = folder != self._folder
         joined = first and joined
         clock, span = self._place(found, first=first)
@@ -178,6 +182,9 @@ class Ledger:
             )
             if first:
                 await streams.set_error(tx, self.stream, None)
+            if ends:
+                reason = GapReason.PROCESS_DIED
+                await recordings.open_gap(tx, self.stream, recording_id, reason, "the recorder was interrupted")
         self._take, self._folder, self._clock, self._end_ticks = take, folder, clock, span.end
         self._sequence, self._last_sha256 = self._sequence + 1, stored.sha256
         self.last_arrival = found.arrived_at
@@ -227,8 +234,6 @@ class Ledger:
             await asyncio.to_thread(shutil.rmtree, file.parent, ignore_errors=True)
             return
         await self.settle()  # only one file is held back at a time
-        if found.cut:
-            await asyncio.to_thread(rewrite, file, found.data, found.modified_ns)
         self._held = _Held(file, folder, time.monotonic(), joined or folder == self._folder)
 
     async def settle(self, *, older_than: float = 0.0) -> None:
@@ -244,18 +249,11 @@ class Ledger:
         if data:
             await asyncio.to_thread(_keep_only, held.file, data)
             found = await asyncio.to_thread(_examine, held.file, None)
-            begins = held.folder != self._folder
             if found is not None:
-                await self._commit(held.file, held.folder, found, partial=True, joined=held.joined)
-                if begins:  # it has closed the gap before it, and its own process has died since
-                    await self._open_gap(GapReason.PROCESS_DIED, "the recorder was interrupted")
+                ends = held.folder != self._folder  # it begins its take, and so closes the gap before it
+                await self._commit(held.file, held.folder, found, partial=True, joined=held.joined, ends=ends)
         await asyncio.to_thread(shutil.rmtree, held.file.parent, ignore_errors=True)
         self._held = None
-
-    async def _open_gap(self, reason: GapReason, detail: str) -> None:
-        if self.recording_id is not None:
-            async with self._services.database.write() as tx:
-                await recordings.open_gap(tx, self.stream, self.recording_id, reason, detail)
 
     # --- the course of a recording ------------------------------------------------------------------------
 

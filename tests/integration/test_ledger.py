@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from streamarchive.catalogue import interviews, streams
+from streamarchive.errors import StorageError
 from streamarchive.media.overlap import units
 from streamarchive.media.segments import PACKET_BYTES
 from streamarchive.models import GapReason
@@ -101,3 +102,31 @@ async def test_a_take_killed_in_its_first_file_does_not_double_what_is_committed
     assert found[: 2 * RATE + 5] == list(range(2 * RATE + 5))
     assert all(a < b for a, b in pairwise(found))
     assert gaps == []
+
+
+@pytest.mark.parametrize("missed", [False, True], ids=["all is sent again", "some is missed"])
+async def test_what_waits_for_the_store_is_not_doubled_when_it_is_tried_again(
+    services, ledger, seconds, missed, monkeypatch
+):
+    """The store fills up when a torn file is held back and what is there tells how much of it came again."""
+    await ledger.commit_rest(take(ledger, seconds[0], seconds[1] + torn(seconds[2], 0.6)))
+    await ledger.note(GapReason.PROCESS_DIED, "killed")
+    coming = [seconds[4], seconds[5]] if missed else [seconds[1] + seconds[2], seconds[3]]
+    number = take(ledger, *coming)
+    first = ledger.folders.take(number) / "s00000000.ts"
+
+    async def has_no_room(file, prefix, suffix):
+        raise StorageError("no room")
+
+    for _ in range(2):
+        with monkeypatch.context() as patched, pytest.raises(StorageError):
+            patched.setattr(services.store, "adopt", has_no_room)
+            await ledger.commit(first, number)
+    await ledger.commit(first, number)
+    await ledger.commit_rest(number, listed="s00000001.ts")
+    await ledger.finish()
+    found, gaps = await places(services, ledger, seconds)
+    assert all(a < b for a, b in pairwise(found)), "pictures are doubled or out of order"
+    known = [unit.digest for data in seconds for unit in units(data)]
+    assert set(found) >= {known.index(unit.digest) for data in (*seconds[:2], *coming) for unit in units(data)}
+    assert len(gaps) == missed
