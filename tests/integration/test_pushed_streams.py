@@ -108,13 +108,15 @@ async def test_a_token_is_shown_once_and_kept_as_a_hash(site):
     async with people.signed_in(site, Role.PRODUCER) as producer:
         created = await producer.post("/desk/new", {"title_en": "Live", "languages": "en"})
         address = created.location.partition("?")[0]
-        answer = await producer.post(f"{address}/streams/sent", {"kind": "http"})
+        planned = {"starts": "2035-01-01T10:00", "ends": "2035-01-01T11:00"}
+        answer = await producer.post(f"{address}/streams/sent", {"kind": "http", **planned})
         assert answer.status == 200
         token = re.search(r'Bearer ([\w-]{32})"', answer.text)[1]
         assert answer.headers["Cache-Control"] == "no-store"
         async with site.services.database.read() as connection:
             (stream,) = await streams.of_interview(connection, address.rpartition("/")[2])
             assert token not in repr(stream)
+            assert stream.overruns, "past its end while the encoder sends, as every stream of the desk"
             assert token not in stream.token_sha256
             assert await streams.may_send(connection, stream.id, Protocol.PUSH_HTTP, token)
         assert token not in (await producer.get(address)).text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +21,7 @@ from streamarchive.models import Interview, RecordingId, Role, Stage, StreamId, 
 from .. import auth
 from .. import state as states
 from ..access import open_interview
-from ..desk import details, moments
+from ..desk import details, moments, schedules
 from ..desk.overview import overview
 from ..desk.tasks import cancel_task, retry_task, task_of
 from ..keys import RENDERER, SERVICES, VISIT
@@ -257,14 +257,12 @@ async def add_stream(request: web.Request) -> web.StreamResponse:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         moment = await now(connection)
     try:
-        starts_at = details.moment(str(form.get("starts_exact", "")) or typed["starts"], visit.language.gettext)
-        ends_at = details.moment(str(form.get("ends_exact", "")) or typed["ends"], visit.language.gettext)
-        check_times(starts_at or moment, ends_at, moment, visit.language)
+        schedule = schedules.read(form, moment, visit.language.gettext)
         rules = source.rules_for(typed["address"], services.settings)
         await source.vet(typed["address"], rules)
     except (UsageError, SourceError) as error:
         return await page(request, stream=typed, refused={"stream": str(error)}, status=400)
-    if not typed["anyway"] and (starts_at or moment) < moment + _SOON:
+    if not typed["anyway"] and (schedule.starts_at or moment) < moment + _SOON:
         try:
             await source.check(typed["address"], rules)
         except SourceError as error:
@@ -272,25 +270,11 @@ async def add_stream(request: web.Request) -> web.StreamResponse:
             return await page(request, stream=unsure, refused={"stream": str(error)}, status=400)
     async with services.database.write() as tx:
         await _open(tx, request)
-        await streams.create(
-            tx,
-            interview.id,
-            typed["address"],
-            starts_at=starts_at,
-            ends_at=ends_at,
-            lead_in=streams.LEAD_IN,
-            overruns=True,
-        )
-        about = {"address": shown(typed["address"]), "starts": str(starts_at or ""), "ends": str(ends_at or "")}
+        await schedules.add(tx, interview.id, typed["address"], schedule)
+        times = {"starts": str(schedule.starts_at or ""), "ends": str(schedule.ends_at or "")}
+        about = {"address": shown(typed["address"]), **times}
         await auth.note(tx, request, "stream added", interview.id, about)
     raise _back(request, "stream", "recording")
-
-
-def check_times(starts_at: datetime, ends_at: datetime | None, moment: datetime, language: Language) -> None:
-    """Raises `UsageError` for an end before the start or in the past."""
-    _ = language.gettext
-    if ends_at is not None and ends_at <= max(starts_at, moment):
-        raise UsageError(_("The end has to come after the start, and not lie in the past."))
 
 
 async def stop_stream(request: web.Request) -> web.StreamResponse:

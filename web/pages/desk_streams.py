@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from streamarchive.catalogue import streams
 from streamarchive.catalogue.database import now
 from streamarchive.errors import SourceError, UsageError
 from streamarchive.media import signal, source
@@ -21,9 +20,9 @@ from streamarchive.settings import Settings
 
 from .. import auth
 from ..access import open_interview
-from ..desk import details
+from ..desk import schedules
 from ..keys import LOOKING, SERVICES, VISIT
-from .desk_interview import check_times, page
+from .desk_interview import page
 
 _TOKEN_BYTES = 24
 
@@ -75,23 +74,14 @@ async def send_stream(request: web.Request) -> web.StreamResponse:
     async with services.database.read() as connection:
         moment = await now(connection)
     try:
-        starts_at = details.moment(_moment(form, "starts"), visit.language.gettext)
-        ends_at = details.moment(_moment(form, "ends"), visit.language.gettext)
-        check_times(starts_at or moment, ends_at, moment, visit.language)
+        schedule = schedules.read(form, moment, visit.language.gettext)
     except UsageError as error:
         return await page(request, refused={"sent": str(error)}, status=400)
     async with services.database.write() as tx:
         interview = await open_interview(tx, visit.asker, request.match_info["id"])
-        stream_id = await streams.create(
-            tx, interview.id, kind, starts_at=starts_at, ends_at=ends_at, token=token
-        )
+        stream_id = await schedules.add(tx, interview.id, kind, schedule, token)
         await auth.note(tx, request, "stream added", interview.id, {"address": kind, "stream": stream_id})
     return await page(request, found={"entrance": _entrance(services.settings, kind, stream_id, token)})
-
-
-def _moment(form: object, name: str) -> str:
-    get = form.get  # type: ignore[attr-defined]  # a form's fields
-    return str(get(f"{name}_exact", "")) or str(get(name, "")).strip()
 
 
 def _entrance(settings: Settings, kind: Protocol, stream_id: StreamId, token: str) -> Entrance:
