@@ -6,6 +6,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from aiohttp import web
+from multidict import MultiMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import corrections, speakers, suggestions
@@ -63,7 +64,7 @@ async def _apply(
     user_id: int | None,
     wanted: str,
     typed: str,
-    form: object,
+    form: MultiMapping[object],
 ) -> Correction:
     if wanted == "delete":
         return await corrections.delete(tx, cue_id, revision, user_id)
@@ -85,19 +86,18 @@ async def _apply(
 
 
 async def _save_all(
-    tx: AsyncConnection, cue_id: CueId, revision: int, user_id: int | None, typed: str, form: object
+    tx: AsyncConnection, cue_id: CueId, revision: int, user_id: int | None, typed: str, form: MultiMapping[object]
 ) -> Correction:
     """Text, speaker and the mark in one go; an empty line in the text splits it there."""
-    get = form.get  # type: ignore[attr-defined]  # aiohttp's MultiDictProxy
     halves = [" ".join(half.split()) for half in typed.strip().split(_CUT, 1)]
     done = await corrections.edit(tx, cue_id, revision, " ".join(halves), user_id)
     if not done.cues:
         return done
     cue = done.cues[0]
     if len(done.cues) == 1:
-        done = await corrections.set_speaker(tx, cue.id, cue.revision, str(get("speaker", "")), user_id)
+        done = await corrections.set_speaker(tx, cue.id, cue.revision, str(form.get("speaker", "")), user_id)
         cue = done.cues[0]
-        done = await corrections.mark_read(tx, cue.id, cue.revision, user_id, read=get("read") == "1")
+        done = await corrections.mark_read(tx, cue.id, cue.revision, user_id, read=form.get("read") == "1")
         cue = done.cues[0]
         if len(halves) > 1 and all(halves):
             done = await corrections.split(tx, cue.id, cue.revision, len(halves[0]), user_id)
