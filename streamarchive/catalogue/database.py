@@ -25,7 +25,7 @@ from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalErr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from streamarchive.catalogue.tables import storable
+from streamarchive.catalogue.columns import storable
 from streamarchive.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from streamarchive.settings import redact
 

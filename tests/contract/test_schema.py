@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.pool import NullPool
 
-from streamarchive.catalogue import schema, tables
+from streamarchive.catalogue import columns, schema, tables
 from streamarchive.errors import DatabaseError, SchemaTooNewError
 from tests.processes import child
 
@@ -82,7 +82,7 @@ def _value(column: sa.Column[object], number: int) -> object:
     if column.foreign_keys:
         return _value(next(iter(column.foreign_keys)).column, number)
     kind = column.type
-    if isinstance(kind, tables.Moment):
+    if isinstance(kind, columns.Moment):
         return sa.func.current_timestamp()
     if isinstance(kind, sa.Boolean):
         return False
