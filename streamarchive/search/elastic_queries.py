@@ -22,13 +22,14 @@ MAX_INTERVIEWS = 50_000
 MAX_WINDOW = 10_000
 """How deep one can page in interviews, and how far moments are counted."""
 MAX_NEAR = 2_000
-"""Places of a recording at which the rarest clause occurs; where there are more, nearness is not looked at."""
+"""Moments of the rarest clause; where there are more, nearness is not looked at. Each is in two windows."""
 _MAX_EXPANSIONS = 4_096
 """Pairs of characters that begin with the last one of a phrase."""
 _MAX_FACET = 1_000
 
 _IS_CUE: Json = {"term": {"kind": "cue"}}
 _IS_INTERVIEW: Json = {"term": {"kind": "interview"}}
+_SEARCH: Json = {"timeout": f"{SEARCH_SECONDS:g}s", "track_total_hits": MAX_WINDOW}
 _INTERVIEWS: Json = {"terms": {"field": "interview_id", "size": MAX_INTERVIEWS}}
 
 INTERVIEW_ORDER: Mapping[Sort, list[Any]] = {
@@ -64,18 +65,25 @@ class Request:
         self._wanted = wanted
         self._scope = _scope(wanted, hidden)
 
+    @property
+    def clauses(self) -> int:
+        """How many there are."""
+        return len(self._wanted.clauses)
+
     # --- what several clauses have in common ------------------------------------------------------------
 
-    def meeting(self) -> list[Json]:
-        """A search for each clause: the interviews it occurs in. Empty where one clause is all there is."""
-        if len(self._wanted.clauses) == 1:
-            return []
-        return [self._counting(clause, [], _INTERVIEWS) for clause in self._wanted.clauses]
+    def sizes(self) -> list[Json]:
+        """A search for each clause: how many documents it occurs in, counted up to `MAX_WINDOW`."""
+        return [self._counting(clause, []) for clause in self._wanted.clauses]
+
+    def meeting(self, clause: int, interviews: Collection[InterviewId] | None) -> Json:
+        """The interviews a clause occurs in, or which of these."""
+        within = [] if interviews is None else [_within(interviews)]
+        return self._counting(self._wanted.clauses[clause], within, _INTERVIEWS)
 
     def windows(self, clause: int, interviews: Collection[InterviewId]) -> Json:
         """Where in these interviews a clause occurs."""
-        within = {"terms": {"interview_id": sorted(interviews)}}
-        return self._counting(self._wanted.clauses[clause], [within], _windows(MAX_NEAR))
+        return self._counting(self._wanted.clauses[clause], [_within(interviews)], _windows(2 * MAX_NEAR))
 
     def shared(self, clause: int, windows: Sequence[str]) -> Json:
         """In which of these windows a clause occurs."""
@@ -84,14 +92,9 @@ class Request:
         aggregation["terms"]["include"] = list(windows)
         return self._counting(self._wanted.clauses[clause], [within], aggregation)
 
-    def _counting(self, clause: Sought, within: list[Json], aggregation: Json) -> Json:
-        return {
-            "size": 0,
-            "timeout": f"{SEARCH_SECONDS:g}s",
-            "track_total_hits": False,
-            "query": {"bool": {**self._scope, "filter": [*self._scope["filter"], *within, contains(clause.any)]}},
-            "aggs": {"found": aggregation},
-        }
+    def _counting(self, clause: Sought, within: list[Json], aggregation: Json | None = None) -> Json:
+        aggregated = {"aggs": {"found": aggregation}, "track_total_hits": False} if aggregation else {}
+        return {**_SEARCH, "size": 0, **aggregated, "query": self._query_of([*within, contains(clause.any)])}
 
     # --- pages ------------------------------------------------------------------------------------------
 
@@ -119,16 +122,47 @@ class Request:
             },
         }
 
+    def ranked(self, after: Sequence[Any] | None, size: int) -> list[tuple[int, Json]]:
+        """Moments of the only clause, in a search for each rank that they can have, the best first.
+
+        In each they stand as they do on disk, so that a search ends with its page, however common the word.
+        Those before `after` are only counted.
+        """
+        (clause,) = self._wanted.clauses
+        forms: list[tuple[int, list[Json], list[Json]]] = [(1, [contains(clause.exact)], [])]
+        if clause.loose:
+            forms.append((0, [contains(clause.loose)], [contains(clause.exact)]))
+        found = []
+        for sure in (True, False):
+            for exact, filters, excluded in forms:
+                rank = relevance.rank(1, exact, sure=sure, near=False, together=False)
+                filters = [*filters, _IS_CUE, {"term": {"doubtful": not sure}}]
+                page: Json = {"sort": MOMENT_ORDER[Sort.POSITION], "version": True, "size": size}
+                if after and rank >= after[0]:
+                    page |= {"size": 0} if rank > after[0] else {"search_after": list(after[1:])}
+                found.append((rank, {**_SEARCH, **page, "query": self._query_of(filters, excluded)}))
+        return found
+
+    def together(self, after: Sequence[Any] | None, size: int) -> Json:
+        """The best moments of several clauses, each of which has all of them."""
+        every = [contains(clause.any) for clause in self._wanted.clauses]
+        steps = [_step({"term": {"doubtful": False}}, relevance.SURE)]
+        steps += [
+            _step(contains(clause.exact), relevance.EXACT) for clause in self._wanted.clauses if clause.loose
+        ]
+        certain = sum(not clause.loose for clause in self._wanted.clauses)
+        rank = relevance.rank(len(every), certain, sure=False, near=False, together=True)
+        query = self._query_of([*every, _IS_CUE])
+        query["bool"] |= {"must": [_step({"match_all": {}}, rank)], "should": steps}
+        return {**self._page(Sort.RELEVANCE, after, size), "query": query}
+
     def moments(self, narrowed: Narrowed, sort: Sort, after: Sequence[Any] | None, size: int) -> Json:
         """Moments in order, after the one whose sort values these are."""
+        return {**self._body(narrowed, moments_only=True), **self._page(sort, after, size)}
+
+    def _page(self, sort: Sort, after: Sequence[Any] | None, size: int) -> Json:
         paging = {"search_after": list(after)} if after else {}
-        return {
-            **self._body(narrowed, moments_only=True),
-            **paging,
-            "size": size,
-            "version": True,
-            "sort": MOMENT_ORDER[sort],
-        }
+        return {**_SEARCH, **paging, "size": size, "version": True, "sort": MOMENT_ORDER[sort]}
 
     def facets(self, narrowed: Narrowed) -> Json:
         """All moments, counted."""
@@ -139,21 +173,22 @@ class Request:
         return {**body, "size": 0, "track_total_hits": False, "aggs": {**counted, "interviews": _INTERVIEWS}}
 
     def _body(self, narrowed: Narrowed, *, moments_only: bool) -> Json:
-        filters = [*self._scope["filter"], _any([contains(clause.any) for clause in self._wanted.clauses])]
+        filters = [_any([contains(clause.any) for clause in self._wanted.clauses])]
         if narrowed.interviews is not None:
-            filters.append({"terms": {"interview_id": sorted(narrowed.interviews)}})
+            filters.append(_within(narrowed.interviews))
         if moments_only:
             filters.append(_IS_CUE)
+        query = self._query_of(filters)
+        query["bool"]["should"] = self._steps(narrowed.near)
+        return {**_SEARCH, "query": query}
+
+    def _query_of(self, filters: Sequence[Json], excluded: Sequence[Json] = ()) -> Json:
+        """What meets these, of the documents that count."""
         return {
-            "timeout": f"{SEARCH_SECONDS:g}s",
-            "track_total_hits": MAX_WINDOW,
-            "query": {
-                "bool": {
-                    "filter": filters,
-                    "must_not": self._scope["must_not"],
-                    "should": self._steps(narrowed.near),
-                }
-            },
+            "bool": {
+                "filter": [*self._scope["filter"], *filters],
+                "must_not": [*self._scope["must_not"], *excluded],
+            }
         }
 
     def _steps(self, near: Collection[str]) -> list[Json]:
@@ -283,6 +318,10 @@ def _contains(phrase: Phrase) -> Json:
 def _any(queries: Collection[Json]) -> Json:
     listed = list(queries)
     return listed[0] if len(listed) == 1 else {"bool": {"should": listed, "minimum_should_match": 1}}
+
+
+def _within(interviews: Collection[InterviewId]) -> Json:
+    return {"terms": {"interview_id": sorted(interviews)}}
 
 
 def _step(query: Json, boost: int) -> Json:

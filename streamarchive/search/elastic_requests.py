@@ -28,6 +28,9 @@ SETTINGS: Json = {
     # Said explicitly: left to its default, a shard that nobody searches stops refreshing after 30 s.
     "refresh_interval": "1s",
     "max_inner_result_window": MAX_MOMENTS + 1,
+    # Newest first on disk as in answers: a search stops in each segment as soon as its page is full.
+    "sort.field": ["held_at", "interview_id", "start_ms", "id"],
+    "sort.order": ["desc", "asc", "asc", "asc"],
 }
 MAPPINGS: Json = {
     "dynamic": "strict",

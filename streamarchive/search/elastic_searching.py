@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
@@ -11,7 +11,7 @@ from elasticsearch import AsyncElasticsearch
 from streamarchive.models import InterviewId
 from streamarchive.protocols import Facets, Moments, Results, Sort, Total
 from streamarchive.search import cursors, elastic_queries, spelling
-from streamarchive.search.elastic_queries import MAX_NEAR, MAX_WINDOW, Narrowed, Request, counted
+from streamarchive.search.elastic_queries import MAX_NEAR, MAX_WINDOW, Narrowed, Request, counted, read_total
 from streamarchive.search.elastic_requests import Json
 from streamarchive.search.matching import NO_FACETS, NO_MOMENTS, NO_RESULTS
 
@@ -53,7 +53,7 @@ class Searching:
         if offset >= MAX_WINDOW and not groups:
             answer = await self._search(request.interviews(narrowed, sort, 0, 0, 0))
         named = counted(answer["aggregations"]["named"]["found"])
-        total = elastic_queries.read_total(answer, without=answer["aggregations"]["named"]["doc_count"])
+        total = read_total(answer, without=answer["aggregations"]["named"]["doc_count"])
         return Results(
             total=total,
             total_interviews=Total(answer["aggregations"]["count"]["value"], total.exact),
@@ -64,18 +64,53 @@ class Searching:
 
     async def moments(self, request: Request, sort: Sort, cursor: str, limit: int) -> Moments:
         """See `SearchIndex.moments`."""
-        narrowed = await self._narrowed(request)
+        after = cursors.decode(cursor, _SHAPES[sort])
+        size, sizes = min(limit + 1, MAX_WINDOW), list[Total]()
+        if sort is Sort.RELEVANCE:
+            if request.clauses == 1:
+                return self._page(await self._ranked(request, after, size), request, limit)
+            best, sizes = await self._together(request, after, size)
+            if len(best.hits) > limit and not all(each.exact for each in sizes):
+                return self._page(best, request, limit)
+        narrowed = await self._narrowed(request, sizes)
         if narrowed.interviews == ():
             return replace(NO_MOMENTS, timed_out=narrowed.timed_out)
-        after = cursors.decode(cursor, _SHAPES[sort])
-        answer = await self._search(request.moments(narrowed, sort, after, min(limit + 1, MAX_WINDOW)))
-        found = answer["hits"]["hits"]
-        more = len(found) > limit > 0
+        answer = _found(await self._search(request.moments(narrowed, sort, after, size)))
+        return self._page(replace(answer, timed_out=answer.timed_out or narrowed.timed_out), request, limit)
+
+    async def _ranked(self, request: Request, after: Sequence[Any] | None, size: int) -> _Found:
+        """Rank by rank; see `Request.ranked`."""
+        ranks, searches = zip(*request.ranked(after, size), strict=True)
+        found = [_found(answer) for answer in await self._multiple(searches)]
+        return _Found(
+            [
+                {**hit, "sort": [rank, *hit["sort"]]}
+                for rank, each in zip(ranks, found, strict=True)
+                for hit in each.hits
+            ],
+            Total(sum(each.total.value for each in found), all(each.total.exact for each in found)),
+            any(each.timed_out for each in found),
+        )
+
+    async def _together(
+        self, request: Request, after: Sequence[Any] | None, size: int
+    ) -> tuple[_Found, list[Total]]:
+        """The moments that have every clause, and how many have each.
+
+        All others rank below them. So where these fill the page, and there are too many others to count, the
+        others need not be looked at.
+        """
+        answers = await self._multiple([request.together(after, size), *request.sizes()])
+        best, *sizes = map(_found, answers)
+        return replace(best, total=Total(best.total.value, exact=False)), [each.total for each in sizes]
+
+    def _page(self, found: _Found, request: Request, limit: int) -> Moments:
+        more = len(found.hits) > limit > 0
         return Moments(
-            total=elastic_queries.read_total(answer),
-            hits=tuple(request.read_moment(each) for each in found[:limit]),
-            next_cursor=cursors.encode(found[limit - 1]["sort"]) if more else "",
-            timed_out=answer["timed_out"] or narrowed.timed_out,
+            total=found.total,
+            hits=tuple(request.read_moment(each) for each in found.hits[:limit]),
+            next_cursor=cursors.encode(found.hits[limit - 1]["sort"]) if more else "",
+            timed_out=found.timed_out,
         )
 
     async def facets(self, request: Request) -> Facets:
@@ -98,20 +133,36 @@ class Searching:
 
     # --- what several clauses have in common ------------------------------------------------------------
 
-    async def _narrowed(self, request: Request) -> Narrowed:
+    async def _narrowed(self, request: Request, sizes: Sequence[Total] = ()) -> Narrowed:
         """`interviews` is empty where none meets every clause."""
-        searches = request.meeting()
-        if not searches:
+        clauses = range(request.clauses)
+        if len(clauses) == 1:
             return Narrowed()
-        answers = await self._aggregated(searches)
-        timed_out = any(each["timed_out"] for each in answers)
-        found = [counted(each["aggregations"]["found"]) for each in answers]
-        interviews = {InterviewId(each) for each in set.intersection(*map(set, found))}
-        if not interviews:
-            return Narrowed((), timed_out=timed_out)
-        sizes = [sum(clause[each] for each in interviews) for clause in found]
-        rarest = sizes.index(min(sizes))
-        return Narrowed(interviews, await self._near(request, rarest, interviews, len(sizes)), timed_out)
+        sizes = sizes or await self._sizes(request)
+        # A common clause has many interviews, of which only those matter that have the rare clauses.
+        rare = [clause for clause in clauses if sizes[clause].exact] or list(clauses)
+        common = [clause for clause in clauses if clause not in rare]
+        interviews: set[InterviewId] | None = None
+        found: dict[int, dict[str, int]] = {}
+        timed_out = False
+        for group in (rare, common):
+            answers = await self._multiple([request.meeting(clause, interviews) for clause in group])
+            timed_out |= any(each["timed_out"] for each in answers)
+            found |= {
+                clause: counted(answer["aggregations"]["found"])
+                for clause, answer in zip(group, answers, strict=True)
+            }
+            interviews = {InterviewId(each) for each in set.intersection(*map(set, found.values()))}
+            if not interviews:
+                return Narrowed((), timed_out=timed_out)
+        assert interviews  # noqa: S101 - there are several clauses
+        within = [sum(found[clause][each] for each in interviews) for clause in clauses]
+        rarest = within.index(min(within))
+        near = await self._near(request, rarest, interviews, len(within)) if within[rarest] <= MAX_NEAR else ()
+        return Narrowed(interviews, near, timed_out)
+
+    async def _sizes(self, request: Request) -> list[Total]:
+        return [read_total(answer) for answer in await self._multiple(request.sizes())]
 
     async def _near(
         self, request: Request, rarest: int, interviews: set[InterviewId], clauses: int
@@ -120,13 +171,13 @@ class Searching:
 
         They are a matter of order alone: without those that are not found in time, nothing is missing.
         """
-        (answer,) = await self._aggregated([request.windows(rarest, interviews)])
+        (answer,) = await self._multiple([request.windows(rarest, interviews)])
         found = answer["aggregations"]["found"]
         windows = list(counted(found))
-        if found["sum_other_doc_count"] or len(windows) > MAX_NEAR or not windows:
+        if not windows:
             return ()
         others = [request.shared(clause, windows) for clause in range(clauses) if clause != rarest]
-        shared = [set(counted(each["aggregations"]["found"])) for each in await self._aggregated(others)]
+        shared = [set(counted(each["aggregations"]["found"])) for each in await self._multiple(others)]
         return sorted(set(windows).intersection(*shared))
 
     # --- asking -----------------------------------------------------------------------------------------
@@ -136,7 +187,9 @@ class Searching:
         found: Mapping[str, Any] = answer.body
         return found
 
-    async def _aggregated(self, searches: Sequence[Json]) -> list[Mapping[str, Any]]:
+    async def _multiple(self, searches: Sequence[Json]) -> list[Mapping[str, Any]]:
+        if not searches:
+            return []
         lines: list[Json] = []
         for search in searches:
             lines += [{"index": self._name}, search]
@@ -155,6 +208,19 @@ class Searching:
         if values is None or not 0 <= values[0] <= MAX_WINDOW:
             return 0, None
         return values[0], _key(values[1:], sort)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Moments as the server gives them."""
+
+    hits: Sequence[Json]
+    total: Total
+    timed_out: bool
+
+
+def _found(answer: Mapping[str, Any]) -> _Found:
+    return _Found(answer["hits"]["hits"], read_total(answer), answer["timed_out"])
 
 
 _NUMBER = (int, float)
