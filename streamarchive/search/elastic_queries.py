@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Facets, Hit, InterviewHits, Query, Sort, Total
+from streamarchive.protocols import Facets, Hit, Query, Sort, Total
 from streamarchive.search import relevance
-from streamarchive.search.elastic_requests import DOCUMENTS, MAX_MOMENTS, Json
+from streamarchive.search.elastic_requests import DOCUMENTS, Json, is_window_of
 from streamarchive.search.matching import NO_SPEAKER, SEARCH_SECONDS, Sought, Wanted, marks
 from streamarchive.text import Phrase
 
@@ -83,9 +83,10 @@ class Request:
 
     def windows(self, clause: int, interviews: Collection[InterviewId]) -> Json:
         """Where in these interviews a clause occurs."""
-        return self._counting(self._wanted.clauses[clause], [_within(interviews)], _windows(2 * MAX_NEAR))
+        found = self._counting(self._wanted.clauses[clause], [_within(interviews)], _windows(2 * MAX_NEAR))
+        return found | {"track_total_hits": MAX_NEAR + 1}
 
-    def shared(self, clause: int, windows: Sequence[str]) -> Json:
+    def shared(self, clause: int, windows: Collection[str]) -> Json:
         """In which of these windows a clause occurs."""
         within = {"terms": {"windows": list(windows)}}
         aggregation = _windows(len(windows))
@@ -98,8 +99,8 @@ class Request:
 
     # --- pages ------------------------------------------------------------------------------------------
 
-    def interviews(self, narrowed: Narrowed, sort: Sort, offset: int, size: int, moments: int) -> Json:
-        """Interviews in order, each with its best documents, one more than `moments`: it may be its own."""
+    def interviews(self, narrowed: Narrowed | None, sort: Sort, offset: int, size: int) -> Json:
+        """Interviews in order; where nothing is narrowed, those alone that have all clauses in one moment."""
         return {
             **self._body(narrowed, moments_only=self._wanted.moments_only),
             "from": offset,
@@ -107,20 +108,18 @@ class Request:
             "track_scores": True,
             "sort": INTERVIEW_ORDER[sort],
             "_source": False,
-            "collapse": {
-                "field": "interview_id",
-                "inner_hits": {
-                    "name": "moments",
-                    "size": min(moments, MAX_MOMENTS) + 1,
-                    "sort": ["_score", {"start_ms": {"order": "asc", "missing": "_last"}}],
-                    "version": True,
-                },
-            },
+            "collapse": {"field": "interview_id"},
             "aggs": {
                 "count": {"cardinality": {"field": "interview_id", "precision_threshold": 40_000}},
-                "named": {"filter": _IS_INTERVIEW, "aggs": {"found": _INTERVIEWS}},
+                "named": {"filter": _IS_INTERVIEW},
             },
         }
+
+    def best(self, interview: InterviewId, near: Collection[str], size: int) -> Json:
+        """The best moments of an interview that meets every clause."""
+        within = Narrowed((interview,), [window for window in near if is_window_of(interview, window)])
+        page: Json = {"size": min(size, MAX_WINDOW), "version": True, "sort": ["_score", {"start_ms": "asc"}]}
+        return {**self._body(within, moments_only=True), **page}
 
     def ranked(self, after: Sequence[Any] | None, size: int) -> list[tuple[int, Json]]:
         """Moments of the only clause, in a search for each rank that they can have, the best first.
@@ -143,26 +142,11 @@ class Request:
                 found.append((rank, {**_SEARCH, **page, "query": self._query_of(filters, excluded)}))
         return found
 
-    def together(self, after: Sequence[Any] | None, size: int) -> Json:
-        """The best moments of several clauses, each of which has all of them."""
-        every = [contains(clause.any) for clause in self._wanted.clauses]
-        steps = [_step({"term": {"doubtful": False}}, relevance.SURE)]
-        steps += [
-            _step(contains(clause.exact), relevance.EXACT) for clause in self._wanted.clauses if clause.loose
-        ]
-        certain = sum(not clause.loose for clause in self._wanted.clauses)
-        rank = relevance.rank(len(every), certain, sure=False, near=False, together=True)
-        query = self._query_of([*every, _IS_CUE])
-        query["bool"] |= {"must": [_step({"match_all": {}}, rank)], "should": steps}
-        return {**self._page(Sort.RELEVANCE, after, size), "query": query}
-
-    def moments(self, narrowed: Narrowed, sort: Sort, after: Sequence[Any] | None, size: int) -> Json:
-        """Moments in order, after the one whose sort values these are."""
-        return {**self._body(narrowed, moments_only=True), **self._page(sort, after, size)}
-
-    def _page(self, sort: Sort, after: Sequence[Any] | None, size: int) -> Json:
+    def moments(self, narrowed: Narrowed | None, sort: Sort, after: Sequence[Any] | None, size: int) -> Json:
+        """Moments in order, after the one whose sort values these are; of what, see `interviews`."""
         paging = {"search_after": list(after)} if after else {}
-        return {**_SEARCH, **paging, "size": size, "version": True, "sort": MOMENT_ORDER[sort]}
+        page: Json = {"size": size, "version": True, "sort": MOMENT_ORDER[sort]}
+        return {**self._body(narrowed, moments_only=True), **paging, **page}
 
     def facets(self, narrowed: Narrowed) -> Json:
         """All moments, counted."""
@@ -172,15 +156,30 @@ class Request:
         counted = {name: {"terms": {"field": field, "size": _MAX_FACET}} for name, field in fields.items()}
         return {**body, "size": 0, "track_total_hits": False, "aggs": {**counted, "interviews": _INTERVIEWS}}
 
-    def _body(self, narrowed: Narrowed, *, moments_only: bool) -> Json:
-        filters = [_any([contains(clause.any) for clause in self._wanted.clauses])]
+    def _body(self, narrowed: Narrowed | None, *, moments_only: bool) -> Json:
+        filters = [_IS_CUE] if moments_only else []
+        if narrowed is None:
+            return {**_SEARCH, "query": self._together(filters)}
+        filters.append(_any([contains(clause.any) for clause in self._wanted.clauses]))
         if narrowed.interviews is not None:
             filters.append(_within(narrowed.interviews))
-        if moments_only:
-            filters.append(_IS_CUE)
         query = self._query_of(filters)
         query["bool"]["should"] = self._steps(narrowed.near)
         return {**_SEARCH, "query": query}
+
+    def _together(self, filters: list[Json]) -> Json:
+        """What has every clause; the steps that all of it has are one."""
+        clauses = self._wanted.clauses
+        query = self._query_of([*filters, *(contains(clause.any) for clause in clauses)])
+        loose = [clause for clause in clauses if clause.loose]
+        exact = len(clauses) - len(loose)
+        rank = relevance.rank(len(clauses), exact, sure=False, near=False, together=True)
+        query["bool"]["must"] = [_step({"match_all": {}}, rank)]
+        query["bool"]["should"] = [
+            _IS_SURE,
+            *(_step(contains(clause.exact), relevance.EXACT) for clause in loose),
+        ]
+        return query
 
     def _query_of(self, filters: Sequence[Json], excluded: Sequence[Json] = ()) -> Json:
         """What meets these, of the documents that count."""
@@ -193,7 +192,7 @@ class Request:
 
     def _steps(self, near: Collection[str]) -> list[Json]:
         """What a `relevance.rank` is the sum of."""
-        steps = [_step({"term": {"doubtful": False}}, relevance.SURE)]
+        steps = [_IS_SURE]
         for clause in self._wanted.clauses:
             steps.append(_step(contains(clause.any), relevance.CLAUSE))
             steps.append(_step(contains(clause.exact), relevance.EXACT))
@@ -207,22 +206,6 @@ class Request:
         return steps
 
     # --- answers ----------------------------------------------------------------------------------------
-
-    def read_interviews(
-        self, groups: Sequence[Json], named: Collection[str], moments: int
-    ) -> tuple[InterviewHits, ...]:
-        """Groups of an answer to `interviews`; `named` are those whose own document is among the hits."""
-        return tuple(self._interview(group, named, moments) for group in groups)
-
-    def _interview(self, group: Json, named: Collection[str], moments: int) -> InterviewHits:
-        interview_id = InterviewId(group["fields"]["interview_id"][0])
-        found = group["inner_hits"]["moments"]["hits"]
-        hits = [self.read_moment(each) for each in found["hits"] if each["_source"]["kind"] == "cue"]
-        return InterviewHits(
-            interview_id=interview_id,
-            total=found["total"]["value"] - (interview_id in named),
-            moments=tuple(hits[:moments]),
-        )
 
     def read_moment(self, found: Json) -> Hit:
         """A hit of an answer to `moments`."""
@@ -326,6 +309,9 @@ def _within(interviews: Collection[InterviewId]) -> Json:
 
 def _step(query: Json, boost: int) -> Json:
     return {"constant_score": {"filter": query, "boost": boost}}
+
+
+_IS_SURE = _step({"term": {"doubtful": False}}, relevance.SURE)
 
 
 def _windows(size: int) -> Json:

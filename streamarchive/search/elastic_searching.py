@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Facets, Moments, Results, Sort, Total
+from streamarchive.protocols import Facets, InterviewHits, Moments, Results, Sort, Total
 from streamarchive.search import cursors, elastic_queries, spelling
 from streamarchive.search.elastic_queries import MAX_NEAR, MAX_WINDOW, Narrowed, Request, counted, read_total
 from streamarchive.search.elastic_requests import Json
@@ -29,52 +29,97 @@ class Searching:
         self._refuse = refuse
 
     async def interviews(self, request: Request, sort: Sort, cursor: str, limit: int, moments: int) -> Results:
-        """See `SearchIndex.search`. One can page down to the 10,000th interview.
+        """See `SearchIndex.search`. One can page down to the 10,000th interview."""
+        shown, after = self._position(cursor, sort)
+        sizes = await self._sizes(request)
+        groups = None
+        if sort is Sort.RELEVANCE and _are_many(sizes):
+            groups = await self._groups(request, None, sort, shown, after, limit)
+        if groups is None or len(groups.found) <= limit:
+            narrowed = await self._narrowed(request, sizes)
+            if narrowed.interviews == ():
+                return replace(NO_RESULTS, timed_out=narrowed.timed_out)
+            if sort is Sort.RELEVANCE and narrowed.interviews:
+                narrowed = replace(narrowed, near=await self._near(request, sizes, narrowed.interviews))
+            groups = await self._groups(request, narrowed, sort, shown, after, limit)
+        page = groups.found[:limit]
+        hits, timed_out = await self._best(request, [_interview_of(each) for each in page], sizes, moments)
+        return Results(
+            total=groups.total,
+            total_interviews=Total(groups.interviews, groups.total.exact),
+            interviews=hits,
+            next_cursor=_interview_cursor(groups.found, limit, shown),
+            timed_out=groups.timed_out or timed_out,
+        )
+
+    async def _groups(
+        self,
+        request: Request,
+        narrowed: Narrowed | None,
+        sort: Sort,
+        shown: int,
+        after: tuple[Any, ...] | None,
+        limit: int,
+    ) -> _Groups:
+        """One interview more than the page, if there is one.
 
         The server can group and continue behind a place, but not both at once; so what was shown is counted,
         and told by its place where the answer has shifted meanwhile.
         """
-        narrowed = await self._narrowed(request)
-        if narrowed.interviews == ():
-            return replace(NO_RESULTS, timed_out=narrowed.timed_out)
-        shown, after = self._position(cursor, sort)
         offset = max(shown - _BEHIND, 0)
-        groups: list[Json] = []
+        found: list[Json] = []
         while True:
             size = min(limit + 1 + min(shown, _BEHIND), MAX_WINDOW - offset)
             if size <= 0:
                 break
-            answer = await self._search(request.interviews(narrowed, sort, offset, size, moments))
+            answer = await self._search(request.interviews(narrowed, sort, offset, size))
             page = answer["hits"]["hits"]
-            groups += [each for each in page if after is None or _key(each["sort"], sort) > after]
+            found += [each for each in page if after is None or _key(each["sort"], sort) > after]
             offset += len(page)
-            if len(groups) > limit or len(page) < size:
+            if len(found) > limit or len(page) < size:
                 break
-        if offset >= MAX_WINDOW and not groups:
-            answer = await self._search(request.interviews(narrowed, sort, 0, 0, 0))
-        named = counted(answer["aggregations"]["named"]["found"])
+        if offset >= MAX_WINDOW and not found:
+            answer = await self._search(request.interviews(narrowed, sort, 0, 0))
         total = read_total(answer, without=answer["aggregations"]["named"]["doc_count"])
-        return Results(
-            total=total,
-            total_interviews=Total(answer["aggregations"]["count"]["value"], total.exact),
-            interviews=request.read_interviews(groups[:limit], named, moments),
-            next_cursor=_interview_cursor(groups, limit, shown),
-            timed_out=answer["timed_out"] or narrowed.timed_out,
+        return _Groups(
+            found=found,
+            total=replace(total, exact=total.exact and narrowed is not None),
+            interviews=answer["aggregations"]["count"]["value"],
+            timed_out=answer["timed_out"] or (narrowed is not None and narrowed.timed_out),
         )
+
+    async def _best(
+        self, request: Request, interviews: Sequence[InterviewId], sizes: Sequence[Total], moments: int
+    ) -> tuple[tuple[InterviewHits, ...], bool]:
+        """These interviews with their best moments, and whether there was no time for all of them."""
+        near = await self._near(request, sizes, interviews)
+        answers = await self._multiple([request.best(each, near, moments) for each in interviews])
+        hits = tuple(
+            InterviewHits(
+                interview_id=interview,
+                total=read_total(answer).value,
+                moments=tuple(request.read_moment(each) for each in answer["hits"]["hits"]),
+            )
+            for interview, answer in zip(interviews, answers, strict=True)
+        )
+        return hits, any(answer["timed_out"] for answer in answers)
 
     async def moments(self, request: Request, sort: Sort, cursor: str, limit: int) -> Moments:
         """See `SearchIndex.moments`."""
         after = cursors.decode(cursor, _SHAPES[sort])
-        size, sizes = min(limit + 1, MAX_WINDOW), list[Total]()
-        if sort is Sort.RELEVANCE:
-            if request.clauses == 1:
-                return self._page(await self._ranked(request, after, size), request, limit)
-            best, sizes = await self._together(request, after, size)
-            if len(best.hits) > limit and not all(each.exact for each in sizes):
-                return self._page(best, request, limit)
+        size = min(limit + 1, MAX_WINDOW)
+        if sort is Sort.RELEVANCE and request.clauses == 1:
+            return self._page(await self._ranked(request, after, size), request, limit)
+        sizes = await self._sizes(request)
+        if sort is Sort.RELEVANCE and _are_many(sizes):
+            best = _found(await self._search(request.moments(None, sort, after, size)))
+            if len(best.hits) > limit:
+                return self._page(replace(best, total=replace(best.total, exact=False)), request, limit)
         narrowed = await self._narrowed(request, sizes)
         if narrowed.interviews == ():
             return replace(NO_MOMENTS, timed_out=narrowed.timed_out)
+        if sort is Sort.RELEVANCE and narrowed.interviews:
+            narrowed = replace(narrowed, near=await self._near(request, sizes, narrowed.interviews))
         answer = _found(await self._search(request.moments(narrowed, sort, after, size)))
         return self._page(replace(answer, timed_out=answer.timed_out or narrowed.timed_out), request, limit)
 
@@ -92,18 +137,6 @@ class Searching:
             any(each.timed_out for each in found),
         )
 
-    async def _together(
-        self, request: Request, after: Sequence[Any] | None, size: int
-    ) -> tuple[_Found, list[Total]]:
-        """The moments that have every clause, and how many have each.
-
-        All others rank below them. So where these fill the page, and there are too many others to count, the
-        others need not be looked at.
-        """
-        answers = await self._multiple([request.together(after, size), *request.sizes()])
-        best, *sizes = map(_found, answers)
-        return replace(best, total=Total(best.total.value, exact=False)), [each.total for each in sizes]
-
     def _page(self, found: _Found, request: Request, limit: int) -> Moments:
         more = len(found.hits) > limit > 0
         return Moments(
@@ -115,7 +148,7 @@ class Searching:
 
     async def facets(self, request: Request) -> Facets:
         """See `SearchIndex.facets`."""
-        narrowed = await self._narrowed(request)
+        narrowed = await self._narrowed(request, await self._sizes(request))
         if narrowed.interviews == ():
             found = NO_FACETS
         else:
@@ -133,12 +166,11 @@ class Searching:
 
     # --- what several clauses have in common ------------------------------------------------------------
 
-    async def _narrowed(self, request: Request, sizes: Sequence[Total] = ()) -> Narrowed:
+    async def _narrowed(self, request: Request, sizes: Sequence[Total]) -> Narrowed:
         """`interviews` is empty where none meets every clause."""
         clauses = range(request.clauses)
         if len(clauses) == 1:
             return Narrowed()
-        sizes = sizes or await self._sizes(request)
         # A common clause has many interviews, of which only those matter that have the rare clauses.
         rare = [clause for clause in clauses if sizes[clause].exact] or list(clauses)
         common = [clause for clause in clauses if clause not in rare]
@@ -155,30 +187,32 @@ class Searching:
             interviews = {InterviewId(each) for each in set.intersection(*map(set, found.values()))}
             if not interviews:
                 return Narrowed((), timed_out=timed_out)
-        assert interviews  # noqa: S101 - there are several clauses
-        within = [sum(found[clause][each] for each in interviews) for clause in clauses]
-        rarest = within.index(min(within))
-        near = await self._near(request, rarest, interviews, len(within)) if within[rarest] <= MAX_NEAR else ()
-        return Narrowed(interviews, near, timed_out)
+        return Narrowed(interviews, timed_out=timed_out)
 
     async def _sizes(self, request: Request) -> list[Total]:
+        """How many documents each of several clauses is in; of one alone nobody needs to know."""
+        if request.clauses == 1:
+            return []
         return [read_total(answer) for answer in await self._multiple(request.sizes())]
 
     async def _near(
-        self, request: Request, rarest: int, interviews: set[InterviewId], clauses: int
-    ) -> Sequence[str]:
-        """The windows in which every clause occurs; none where the rarest is too common for it to matter.
+        self, request: Request, sizes: Sequence[Total], interviews: Collection[InterviewId]
+    ) -> Collection[str]:
+        """The windows of these interviews in which every clause occurs.
 
-        They are a matter of order alone: without those that are not found in time, nothing is missing.
+        None where the rarest occurs too often for it to matter. They are a matter of order alone: without those
+        that are not found in time, nothing is missing.
         """
-        (answer,) = await self._multiple([request.windows(rarest, interviews)])
-        found = answer["aggregations"]["found"]
-        windows = list(counted(found))
-        if not windows:
+        if len(sizes) < 2 or not interviews:
             return ()
-        others = [request.shared(clause, windows) for clause in range(clauses) if clause != rarest]
-        shared = [set(counted(each["aggregations"]["found"])) for each in await self._multiple(others)]
-        return sorted(set(windows).intersection(*shared))
+        rarest = min(range(len(sizes)), key=lambda clause: sizes[clause].value)
+        (answer,) = await self._multiple([request.windows(rarest, interviews)])
+        if answer["hits"]["total"]["value"] > MAX_NEAR:
+            return ()
+        windows = set(counted(answer["aggregations"]["found"]))
+        others = [request.shared(clause, windows) for clause in range(len(sizes)) if clause != rarest and windows]
+        shared = [counted(each["aggregations"]["found"]) for each in await self._multiple(others)]
+        return windows.intersection(*shared)
 
     # --- asking -----------------------------------------------------------------------------------------
 
@@ -208,6 +242,28 @@ class Searching:
         if values is None or not 0 <= values[0] <= MAX_WINDOW:
             return 0, None
         return values[0], _key(values[1:], sort)
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Interviews as the server gives them, and how many there are with how many moments in all."""
+
+    found: Sequence[Json]
+    total: Total
+    interviews: int
+    timed_out: bool
+
+
+def _interview_of(group: Json) -> InterviewId:
+    return InterviewId(group["fields"]["interview_id"][0])
+
+
+def _are_many(sizes: Sequence[Total]) -> bool:
+    """Whether some clause is too common to look at all its moments.
+
+    Those that have every clause rank above all others. Where they fill a page, the others need not be known.
+    """
+    return any(not size.exact for size in sizes)
 
 
 @dataclass(frozen=True, slots=True)

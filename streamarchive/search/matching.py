@@ -8,7 +8,7 @@ in); the stems of its inflected words; the words of its speaker. Nobody can type
 
 An interview meets a query when every clause occurs somewhere in it: in its cues or in its own document
 (titles, guests, event). What a filter or an excluded phrase rules out counts for nothing; filters on language
-and speaker concern cues alone, and an interview then needs a moment, not only a title, to be found.
+and speaker concern cues alone, and an interview then needs a moment, not only a title, to be found and placed.
 """
 
 from __future__ import annotations

@@ -173,11 +173,8 @@ class Portions:
     # --- ranks ------------------------------------------------------------------------------------------
 
     def _drop_titles(self, met: _Met) -> None:
-        """Filters on moments leave out interviews that have none."""
-        with_moments = {numbering.interview_of(each) for each in met.clauses if numbering.is_cue(each)}
-        for number in list(met.clauses):
-            if numbering.interview_of(number) not in with_moments:
-                del met.clauses[number]
+        """Filters on moments leave nothing else; a title has helped its interview to meet every clause."""
+        met.clauses = {number: clauses for number, clauses in met.clauses.items() if numbering.is_cue(number)}
 
     def _ranked(self, met: _Met, together: set[int]) -> dict[int, int]:
         near = self._near(met.clauses)
