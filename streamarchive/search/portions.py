@@ -51,16 +51,23 @@ class Portions:
 
     def read(self, begin: int | None) -> Portion:
         """The portion that begins at this number; None: the first."""
+        met, rest = self._met(begin)
+        return Portion(self._ranked(met, self._together(met.clauses)), rest)
+
+    def members(self, begin: int | None) -> tuple[list[int], int | None]:
+        """The documents of that portion in no order, for who only counts them, and where the next one begins."""
+        met, rest = self._met(begin)
+        return list(met.clauses), rest
+
+    def _met(self, begin: int | None) -> tuple[_Met, int | None]:
         within = self._from(begin)
         if len(self._wanted.clauses) == 1:
             met, rest = self._of_one_clause(within)
-            together: set[int] = set()
         else:
             met, rest = self._of_several(within)
-            together = self._together(met.clauses)
         if self._wanted.moments_only:
             self._drop_titles(met)
-        return Portion(self._ranked(met, together), rest)
+        return met, rest
 
     def _from(self, begin: int | None) -> Range:
         if begin is None:
@@ -166,7 +173,7 @@ class Portions:
 
     def _together(self, documents: Iterable[int]) -> set[int]:
         found = set(documents)
-        if not found:
+        if not found or len(self._wanted.clauses) == 1:
             return set()
         return found.intersection(self._scan.rows(self._scan.together, (min(found), max(found))))
 
