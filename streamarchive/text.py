@@ -28,7 +28,7 @@ import snowballstemmer
 if TYPE_CHECKING:
     from opencc import OpenCC
 
-ANALYZER_VERSION = 2
+ANALYZER_VERSION = 3
 """Rises with every change that makes old terms unequal to new ones; an index of another one is rebuilt."""
 
 MAX_WORD = 64

@@ -39,8 +39,9 @@ _QUIET_LOOKS = 3
 TEMPLATED = ("number_of_shards", "number_of_replicas", "auto_expand_replicas")
 """Settings that an operator's index template may decide."""
 
-LAYOUT = hashlib.sha256(json.dumps(MAPPINGS, sort_keys=True).encode()).hexdigest()[:12]
-"""Names this version's mapping and analyser; an index of another one is to be rebuilt."""
+_ARRANGED = [MAPPINGS, SETTINGS["sort.field"], SETTINGS["sort.order"]]
+LAYOUT = hashlib.sha256(json.dumps(_ARRANGED, sort_keys=True).encode()).hexdigest()[:12]
+"""Names this version's mapping, order and analyser; an index of another one is to be rebuilt."""
 _OVERTAKEN = "another rebuild of the search index has overtaken this one; let that one finish"
 
 

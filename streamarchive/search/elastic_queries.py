@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Facets, Hit, InterviewHits, Query, Sort, Total
+from streamarchive.protocols import Facets, Hit, Query, Sort, Total
 from streamarchive.search import relevance
-from streamarchive.search.elastic_requests import DOCUMENTS, MAX_MOMENTS, Json
+from streamarchive.search.elastic_requests import DOCUMENTS, Json, is_window_of
 from streamarchive.search.matching import NO_SPEAKER, SEARCH_SECONDS, Sought, Wanted, marks
 from streamarchive.text import Phrase
 
@@ -22,13 +22,14 @@ MAX_INTERVIEWS = 50_000
 MAX_WINDOW = 10_000
 """How deep one can page in interviews, and how far moments are counted."""
 MAX_NEAR = 2_000
-"""Places of a recording at which the rarest clause occurs; where there are more, nearness is not looked at."""
+"""Moments of the rarest clause; where there are more, nearness is not looked at. Each is in two windows."""
 _MAX_EXPANSIONS = 4_096
 """Pairs of characters that begin with the last one of a phrase."""
 _MAX_FACET = 1_000
 
 _IS_CUE: Json = {"term": {"kind": "cue"}}
 _IS_INTERVIEW: Json = {"term": {"kind": "interview"}}
+_SEARCH: Json = {"timeout": f"{SEARCH_SECONDS:g}s", "track_total_hits": MAX_WINDOW}
 _INTERVIEWS: Json = {"terms": {"field": "interview_id", "size": MAX_INTERVIEWS}}
 
 INTERVIEW_ORDER: Mapping[Sort, list[Any]] = {
@@ -64,39 +65,42 @@ class Request:
         self._wanted = wanted
         self._scope = _scope(wanted, hidden)
 
+    @property
+    def clauses(self) -> int:
+        """How many there are."""
+        return len(self._wanted.clauses)
+
     # --- what several clauses have in common ------------------------------------------------------------
 
-    def meeting(self) -> list[Json]:
-        """A search for each clause: the interviews it occurs in. Empty where one clause is all there is."""
-        if len(self._wanted.clauses) == 1:
-            return []
-        return [self._counting(clause, [], _INTERVIEWS) for clause in self._wanted.clauses]
+    def sizes(self) -> list[Json]:
+        """A search for each clause: how many documents it occurs in, counted up to `MAX_WINDOW`."""
+        return [self._counting(clause, []) for clause in self._wanted.clauses]
+
+    def meeting(self, clause: int, interviews: Collection[InterviewId] | None) -> Json:
+        """The interviews a clause occurs in, or which of these."""
+        within = [] if interviews is None else [_within(interviews)]
+        return self._counting(self._wanted.clauses[clause], within, _INTERVIEWS)
 
     def windows(self, clause: int, interviews: Collection[InterviewId]) -> Json:
         """Where in these interviews a clause occurs."""
-        within = {"terms": {"interview_id": sorted(interviews)}}
-        return self._counting(self._wanted.clauses[clause], [within], _windows(MAX_NEAR))
+        found = self._counting(self._wanted.clauses[clause], [_within(interviews)], _windows(2 * MAX_NEAR))
+        return found | {"track_total_hits": MAX_NEAR + 1}
 
-    def shared(self, clause: int, windows: Sequence[str]) -> Json:
+    def shared(self, clause: int, windows: Collection[str]) -> Json:
         """In which of these windows a clause occurs."""
         within = {"terms": {"windows": list(windows)}}
         aggregation = _windows(len(windows))
         aggregation["terms"]["include"] = list(windows)
         return self._counting(self._wanted.clauses[clause], [within], aggregation)
 
-    def _counting(self, clause: Sought, within: list[Json], aggregation: Json) -> Json:
-        return {
-            "size": 0,
-            "timeout": f"{SEARCH_SECONDS:g}s",
-            "track_total_hits": False,
-            "query": {"bool": {**self._scope, "filter": [*self._scope["filter"], *within, contains(clause.any)]}},
-            "aggs": {"found": aggregation},
-        }
+    def _counting(self, clause: Sought, within: list[Json], aggregation: Json | None = None) -> Json:
+        aggregated = {"aggs": {"found": aggregation}, "track_total_hits": False} if aggregation else {}
+        return {**_SEARCH, "size": 0, **aggregated, "query": self._query_of([*within, contains(clause.any)])}
 
     # --- pages ------------------------------------------------------------------------------------------
 
-    def interviews(self, narrowed: Narrowed, sort: Sort, offset: int, size: int, moments: int) -> Json:
-        """Interviews in order, each with its best documents, one more than `moments`: it may be its own."""
+    def interviews(self, narrowed: Narrowed | None, sort: Sort, offset: int, size: int) -> Json:
+        """Interviews in order; where nothing is narrowed, those alone that have all clauses in one moment."""
         return {
             **self._body(narrowed, moments_only=self._wanted.moments_only),
             "from": offset,
@@ -104,31 +108,45 @@ class Request:
             "track_scores": True,
             "sort": INTERVIEW_ORDER[sort],
             "_source": False,
-            "collapse": {
-                "field": "interview_id",
-                "inner_hits": {
-                    "name": "moments",
-                    "size": min(moments, MAX_MOMENTS) + 1,
-                    "sort": ["_score", {"start_ms": {"order": "asc", "missing": "_last"}}],
-                    "version": True,
-                },
-            },
+            "collapse": {"field": "interview_id"},
             "aggs": {
                 "count": {"cardinality": {"field": "interview_id", "precision_threshold": 40_000}},
-                "named": {"filter": _IS_INTERVIEW, "aggs": {"found": _INTERVIEWS}},
+                "named": {"filter": _IS_INTERVIEW},
             },
         }
 
-    def moments(self, narrowed: Narrowed, sort: Sort, after: Sequence[Any] | None, size: int) -> Json:
-        """Moments in order, after the one whose sort values these are."""
+    def best(self, interview: InterviewId, near: Collection[str], size: int) -> Json:
+        """The best moments of an interview that meets every clause."""
+        within = Narrowed((interview,), [window for window in near if is_window_of(interview, window)])
+        page: Json = {"size": min(size, MAX_WINDOW), "version": True, "sort": ["_score", {"start_ms": "asc"}]}
+        return {**self._body(within, moments_only=True), **page}
+
+    def ranked(self, after: Sequence[Any] | None, size: int) -> list[tuple[int, Json]]:
+        """Moments of the only clause, in a search for each rank that they can have, the best first.
+
+        In each they stand as they do on disk, so that a search ends with its page, however common the word.
+        Those before `after` are only counted.
+        """
+        (clause,) = self._wanted.clauses
+        forms: list[tuple[int, list[Json], list[Json]]] = [(1, [contains(clause.exact)], [])]
+        if clause.loose:
+            forms.append((0, [contains(clause.loose)], [contains(clause.exact)]))
+        found = []
+        for sure in (True, False):
+            for exact, filters, excluded in forms:
+                rank = relevance.rank(1, exact, sure=sure, near=False, together=False)
+                filters = [*filters, _IS_CUE, {"term": {"doubtful": not sure}}]
+                page: Json = {"sort": MOMENT_ORDER[Sort.POSITION], "version": True, "size": size}
+                if after and rank >= after[0]:
+                    page |= {"size": 0} if rank > after[0] else {"search_after": list(after[1:])}
+                found.append((rank, {**_SEARCH, **page, "query": self._query_of(filters, excluded)}))
+        return found
+
+    def moments(self, narrowed: Narrowed | None, sort: Sort, after: Sequence[Any] | None, size: int) -> Json:
+        """Moments in order, after the one whose sort values these are; of what, see `interviews`."""
         paging = {"search_after": list(after)} if after else {}
-        return {
-            **self._body(narrowed, moments_only=True),
-            **paging,
-            "size": size,
-            "version": True,
-            "sort": MOMENT_ORDER[sort],
-        }
+        page: Json = {"size": size, "version": True, "sort": MOMENT_ORDER[sort]}
+        return {**self._body(narrowed, moments_only=True), **paging, **page}
 
     def facets(self, narrowed: Narrowed) -> Json:
         """All moments, counted."""
@@ -138,27 +156,43 @@ class Request:
         counted = {name: {"terms": {"field": field, "size": _MAX_FACET}} for name, field in fields.items()}
         return {**body, "size": 0, "track_total_hits": False, "aggs": {**counted, "interviews": _INTERVIEWS}}
 
-    def _body(self, narrowed: Narrowed, *, moments_only: bool) -> Json:
-        filters = [*self._scope["filter"], _any([contains(clause.any) for clause in self._wanted.clauses])]
+    def _body(self, narrowed: Narrowed | None, *, moments_only: bool) -> Json:
+        filters = [_IS_CUE] if moments_only else []
+        if narrowed is None:
+            return {**_SEARCH, "query": self._together(filters)}
+        filters.append(_any([contains(clause.any) for clause in self._wanted.clauses]))
         if narrowed.interviews is not None:
-            filters.append({"terms": {"interview_id": sorted(narrowed.interviews)}})
-        if moments_only:
-            filters.append(_IS_CUE)
+            filters.append(_within(narrowed.interviews))
+        query = self._query_of(filters)
+        query["bool"]["should"] = self._steps(narrowed.near)
+        return {**_SEARCH, "query": query}
+
+    def _together(self, filters: list[Json]) -> Json:
+        """What has every clause; the steps that all of it has are one."""
+        clauses = self._wanted.clauses
+        query = self._query_of([*filters, *(contains(clause.any) for clause in clauses)])
+        loose = [clause for clause in clauses if clause.loose]
+        exact = len(clauses) - len(loose)
+        rank = relevance.rank(len(clauses), exact, sure=False, near=False, together=True)
+        query["bool"]["must"] = [_step({"match_all": {}}, rank)]
+        query["bool"]["should"] = [
+            _IS_SURE,
+            *(_step(contains(clause.exact), relevance.EXACT) for clause in loose),
+        ]
+        return query
+
+    def _query_of(self, filters: Sequence[Json], excluded: Sequence[Json] = ()) -> Json:
+        """What meets these, of the documents that count."""
         return {
-            "timeout": f"{SEARCH_SECONDS:g}s",
-            "track_total_hits": MAX_WINDOW,
-            "query": {
-                "bool": {
-                    "filter": filters,
-                    "must_not": self._scope["must_not"],
-                    "should": self._steps(narrowed.near),
-                }
-            },
+            "bool": {
+                "filter": [*self._scope["filter"], *filters],
+                "must_not": [*self._scope["must_not"], *excluded],
+            }
         }
 
     def _steps(self, near: Collection[str]) -> list[Json]:
         """What a `relevance.rank` is the sum of."""
-        steps = [_step({"term": {"doubtful": False}}, relevance.SURE)]
+        steps = [_IS_SURE]
         for clause in self._wanted.clauses:
             steps.append(_step(contains(clause.any), relevance.CLAUSE))
             steps.append(_step(contains(clause.exact), relevance.EXACT))
@@ -172,22 +206,6 @@ class Request:
         return steps
 
     # --- answers ----------------------------------------------------------------------------------------
-
-    def read_interviews(
-        self, groups: Sequence[Json], named: Collection[str], moments: int
-    ) -> tuple[InterviewHits, ...]:
-        """Groups of an answer to `interviews`; `named` are those whose own document is among the hits."""
-        return tuple(self._interview(group, named, moments) for group in groups)
-
-    def _interview(self, group: Json, named: Collection[str], moments: int) -> InterviewHits:
-        interview_id = InterviewId(group["fields"]["interview_id"][0])
-        found = group["inner_hits"]["moments"]["hits"]
-        hits = [self.read_moment(each) for each in found["hits"] if each["_source"]["kind"] == "cue"]
-        return InterviewHits(
-            interview_id=interview_id,
-            total=found["total"]["value"] - (interview_id in named),
-            moments=tuple(hits[:moments]),
-        )
 
     def read_moment(self, found: Json) -> Hit:
         """A hit of an answer to `moments`."""
@@ -285,8 +303,15 @@ def _any(queries: Collection[Json]) -> Json:
     return listed[0] if len(listed) == 1 else {"bool": {"should": listed, "minimum_should_match": 1}}
 
 
+def _within(interviews: Collection[InterviewId]) -> Json:
+    return {"terms": {"interview_id": sorted(interviews)}}
+
+
 def _step(query: Json, boost: int) -> Json:
     return {"constant_score": {"filter": query, "boost": boost}}
+
+
+_IS_SURE = _step({"term": {"doubtful": False}}, relevance.SURE)
 
 
 def _windows(size: int) -> Json:

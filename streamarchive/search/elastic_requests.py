@@ -19,7 +19,6 @@ from streamarchive.text import ANALYZER_VERSION
 
 Json = dict[str, Any]
 
-MAX_MOMENTS = 1_000
 _LONGEST_SPEAKER = 1_000
 
 SETTINGS: Json = {
@@ -27,7 +26,9 @@ SETTINGS: Json = {
     "auto_expand_replicas": "0-1",
     # Said explicitly: left to its default, a shard that nobody searches stops refreshing after 30 s.
     "refresh_interval": "1s",
-    "max_inner_result_window": MAX_MOMENTS + 1,
+    # Newest first on disk as in answers: a search stops in each segment as soon as its page is full.
+    "sort.field": ["held_at", "interview_id", "start_ms", "id"],
+    "sort.order": ["desc", "asc", "asc", "asc"],
 }
 MAPPINGS: Json = {
     "dynamic": "strict",
@@ -98,3 +99,8 @@ def windows(interview_id: str, start_ms: int) -> list[str]:
     """The pairs of neighbouring windows of its recording a cue is in: those near each other share one."""
     window = start_ms // WINDOW_MS
     return [f"{interview_id}:{window - 1}", f"{interview_id}:{window}"]
+
+
+def is_window_of(interview_id: str, window: str) -> bool:
+    """Whether it is one that `windows` names for this interview."""
+    return window.rpartition(":")[0] == interview_id

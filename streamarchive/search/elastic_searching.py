@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
 from streamarchive.models import InterviewId
-from streamarchive.protocols import Facets, Moments, Results, Sort, Total
+from streamarchive.protocols import Facets, InterviewHits, Moments, Results, Sort, Total
 from streamarchive.search import cursors, elastic_queries, spelling
-from streamarchive.search.elastic_queries import MAX_NEAR, MAX_WINDOW, Narrowed, Request, counted
+from streamarchive.search.elastic_queries import MAX_NEAR, MAX_WINDOW, Narrowed, Request, counted, read_total
 from streamarchive.search.elastic_requests import Json
 from streamarchive.search.matching import NO_FACETS, NO_MOMENTS, NO_RESULTS
 
@@ -29,58 +29,126 @@ class Searching:
         self._refuse = refuse
 
     async def interviews(self, request: Request, sort: Sort, cursor: str, limit: int, moments: int) -> Results:
-        """See `SearchIndex.search`. One can page down to the 10,000th interview.
+        """See `SearchIndex.search`. One can page down to the 10,000th interview."""
+        shown, after = self._position(cursor, sort)
+        sizes = await self._sizes(request)
+        groups = None
+        if sort is Sort.RELEVANCE and _are_many(sizes):
+            groups = await self._groups(request, None, sort, shown, after, limit)
+        if groups is None or len(groups.found) <= limit:
+            narrowed = await self._narrowed(request, sizes)
+            if narrowed.interviews == ():
+                return replace(NO_RESULTS, timed_out=narrowed.timed_out)
+            if sort is Sort.RELEVANCE and narrowed.interviews:
+                narrowed = replace(narrowed, near=await self._near(request, sizes, narrowed.interviews))
+            groups = await self._groups(request, narrowed, sort, shown, after, limit)
+        page = groups.found[:limit]
+        hits, timed_out = await self._best(request, [_interview_of(each) for each in page], sizes, moments)
+        return Results(
+            total=groups.total,
+            total_interviews=Total(groups.interviews, groups.total.exact),
+            interviews=hits,
+            next_cursor=_interview_cursor(groups.found, limit, shown),
+            timed_out=groups.timed_out or timed_out,
+        )
+
+    async def _groups(
+        self,
+        request: Request,
+        narrowed: Narrowed | None,
+        sort: Sort,
+        shown: int,
+        after: tuple[Any, ...] | None,
+        limit: int,
+    ) -> _Groups:
+        """One interview more than the page, if there is one.
 
         The server can group and continue behind a place, but not both at once; so what was shown is counted,
         and told by its place where the answer has shifted meanwhile.
         """
-        narrowed = await self._narrowed(request)
-        if narrowed.interviews == ():
-            return replace(NO_RESULTS, timed_out=narrowed.timed_out)
-        shown, after = self._position(cursor, sort)
         offset = max(shown - _BEHIND, 0)
-        groups: list[Json] = []
+        found: list[Json] = []
         while True:
             size = min(limit + 1 + min(shown, _BEHIND), MAX_WINDOW - offset)
             if size <= 0:
                 break
-            answer = await self._search(request.interviews(narrowed, sort, offset, size, moments))
+            answer = await self._search(request.interviews(narrowed, sort, offset, size))
             page = answer["hits"]["hits"]
-            groups += [each for each in page if after is None or _key(each["sort"], sort) > after]
+            found += [each for each in page if after is None or _key(each["sort"], sort) > after]
             offset += len(page)
-            if len(groups) > limit or len(page) < size:
+            if len(found) > limit or len(page) < size:
                 break
-        if offset >= MAX_WINDOW and not groups:
-            answer = await self._search(request.interviews(narrowed, sort, 0, 0, 0))
-        named = counted(answer["aggregations"]["named"]["found"])
-        total = elastic_queries.read_total(answer, without=answer["aggregations"]["named"]["doc_count"])
-        return Results(
-            total=total,
-            total_interviews=Total(answer["aggregations"]["count"]["value"], total.exact),
-            interviews=request.read_interviews(groups[:limit], named, moments),
-            next_cursor=_interview_cursor(groups, limit, shown),
-            timed_out=answer["timed_out"] or narrowed.timed_out,
+        if offset >= MAX_WINDOW and not found:
+            answer = await self._search(request.interviews(narrowed, sort, 0, 0))
+        total = read_total(answer, without=answer["aggregations"]["named"]["doc_count"])
+        return _Groups(
+            found=found,
+            total=replace(total, exact=total.exact and narrowed is not None),
+            interviews=answer["aggregations"]["count"]["value"],
+            timed_out=answer["timed_out"] or (narrowed is not None and narrowed.timed_out),
         )
+
+    async def _best(
+        self, request: Request, interviews: Sequence[InterviewId], sizes: Sequence[Total], moments: int
+    ) -> tuple[tuple[InterviewHits, ...], bool]:
+        """These interviews with their best moments, and whether there was no time for all of them."""
+        near = await self._near(request, sizes, interviews)
+        answers = await self._multiple([request.best(each, near, moments) for each in interviews])
+        hits = tuple(
+            InterviewHits(
+                interview_id=interview,
+                total=read_total(answer).value,
+                moments=tuple(request.read_moment(each) for each in answer["hits"]["hits"]),
+            )
+            for interview, answer in zip(interviews, answers, strict=True)
+        )
+        return hits, any(answer["timed_out"] for answer in answers)
 
     async def moments(self, request: Request, sort: Sort, cursor: str, limit: int) -> Moments:
         """See `SearchIndex.moments`."""
-        narrowed = await self._narrowed(request)
+        after = cursors.decode(cursor, _SHAPES[sort])
+        size = min(limit + 1, MAX_WINDOW)
+        if sort is Sort.RELEVANCE and request.clauses == 1:
+            return self._page(await self._ranked(request, after, size), request, limit)
+        sizes = await self._sizes(request)
+        if sort is Sort.RELEVANCE and _are_many(sizes):
+            best = _found(await self._search(request.moments(None, sort, after, size)))
+            if len(best.hits) > limit:
+                return self._page(replace(best, total=replace(best.total, exact=False)), request, limit)
+        narrowed = await self._narrowed(request, sizes)
         if narrowed.interviews == ():
             return replace(NO_MOMENTS, timed_out=narrowed.timed_out)
-        after = cursors.decode(cursor, _SHAPES[sort])
-        answer = await self._search(request.moments(narrowed, sort, after, min(limit + 1, MAX_WINDOW)))
-        found = answer["hits"]["hits"]
-        more = len(found) > limit > 0
+        if sort is Sort.RELEVANCE and narrowed.interviews:
+            narrowed = replace(narrowed, near=await self._near(request, sizes, narrowed.interviews))
+        answer = _found(await self._search(request.moments(narrowed, sort, after, size)))
+        return self._page(replace(answer, timed_out=answer.timed_out or narrowed.timed_out), request, limit)
+
+    async def _ranked(self, request: Request, after: Sequence[Any] | None, size: int) -> _Found:
+        """Rank by rank; see `Request.ranked`."""
+        ranks, searches = zip(*request.ranked(after, size), strict=True)
+        found = [_found(answer) for answer in await self._multiple(searches)]
+        return _Found(
+            [
+                {**hit, "sort": [rank, *hit["sort"]]}
+                for rank, each in zip(ranks, found, strict=True)
+                for hit in each.hits
+            ],
+            Total(sum(each.total.value for each in found), all(each.total.exact for each in found)),
+            any(each.timed_out for each in found),
+        )
+
+    def _page(self, found: _Found, request: Request, limit: int) -> Moments:
+        more = len(found.hits) > limit > 0
         return Moments(
-            total=elastic_queries.read_total(answer),
-            hits=tuple(request.read_moment(each) for each in found[:limit]),
-            next_cursor=cursors.encode(found[limit - 1]["sort"]) if more else "",
-            timed_out=answer["timed_out"] or narrowed.timed_out,
+            total=found.total,
+            hits=tuple(request.read_moment(each) for each in found.hits[:limit]),
+            next_cursor=cursors.encode(found.hits[limit - 1]["sort"]) if more else "",
+            timed_out=found.timed_out,
         )
 
     async def facets(self, request: Request) -> Facets:
         """See `SearchIndex.facets`."""
-        narrowed = await self._narrowed(request)
+        narrowed = await self._narrowed(request, await self._sizes(request))
         if narrowed.interviews == ():
             found = NO_FACETS
         else:
@@ -98,36 +166,53 @@ class Searching:
 
     # --- what several clauses have in common ------------------------------------------------------------
 
-    async def _narrowed(self, request: Request) -> Narrowed:
+    async def _narrowed(self, request: Request, sizes: Sequence[Total]) -> Narrowed:
         """`interviews` is empty where none meets every clause."""
-        searches = request.meeting()
-        if not searches:
+        clauses = range(request.clauses)
+        if len(clauses) == 1:
             return Narrowed()
-        answers = await self._aggregated(searches)
-        timed_out = any(each["timed_out"] for each in answers)
-        found = [counted(each["aggregations"]["found"]) for each in answers]
-        interviews = {InterviewId(each) for each in set.intersection(*map(set, found))}
-        if not interviews:
-            return Narrowed((), timed_out=timed_out)
-        sizes = [sum(clause[each] for each in interviews) for clause in found]
-        rarest = sizes.index(min(sizes))
-        return Narrowed(interviews, await self._near(request, rarest, interviews, len(sizes)), timed_out)
+        # A common clause has many interviews, of which only those matter that have the rare clauses.
+        rare = [clause for clause in clauses if sizes[clause].exact] or list(clauses)
+        common = [clause for clause in clauses if clause not in rare]
+        interviews: set[InterviewId] | None = None
+        found: dict[int, dict[str, int]] = {}
+        timed_out = False
+        for group in (rare, common):
+            answers = await self._multiple([request.meeting(clause, interviews) for clause in group])
+            timed_out |= any(each["timed_out"] for each in answers)
+            found |= {
+                clause: counted(answer["aggregations"]["found"])
+                for clause, answer in zip(group, answers, strict=True)
+            }
+            interviews = {InterviewId(each) for each in set.intersection(*map(set, found.values()))}
+            if not interviews:
+                return Narrowed((), timed_out=timed_out)
+        return Narrowed(interviews, timed_out=timed_out)
+
+    async def _sizes(self, request: Request) -> list[Total]:
+        """How many documents each of several clauses is in; of one alone nobody needs to know."""
+        if request.clauses == 1:
+            return []
+        return [read_total(answer) for answer in await self._multiple(request.sizes())]
 
     async def _near(
-        self, request: Request, rarest: int, interviews: set[InterviewId], clauses: int
-    ) -> Sequence[str]:
-        """The windows in which every clause occurs; none where the rarest is too common for it to matter.
+        self, request: Request, sizes: Sequence[Total], interviews: Collection[InterviewId]
+    ) -> Collection[str]:
+        """The windows of these interviews in which every clause occurs.
 
-        They are a matter of order alone: without those that are not found in time, nothing is missing.
+        None where the rarest occurs too often for it to matter. They are a matter of order alone: without those
+        that are not found in time, nothing is missing.
         """
-        (answer,) = await self._aggregated([request.windows(rarest, interviews)])
-        found = answer["aggregations"]["found"]
-        windows = list(counted(found))
-        if found["sum_other_doc_count"] or len(windows) > MAX_NEAR or not windows:
+        if len(sizes) < 2 or not interviews:
             return ()
-        others = [request.shared(clause, windows) for clause in range(clauses) if clause != rarest]
-        shared = [set(counted(each["aggregations"]["found"])) for each in await self._aggregated(others)]
-        return sorted(set(windows).intersection(*shared))
+        rarest = min(range(len(sizes)), key=lambda clause: sizes[clause].value)
+        (answer,) = await self._multiple([request.windows(rarest, interviews)])
+        if answer["hits"]["total"]["value"] > MAX_NEAR:
+            return ()
+        windows = set(counted(answer["aggregations"]["found"]))
+        others = [request.shared(clause, windows) for clause in range(len(sizes)) if clause != rarest and windows]
+        shared = [counted(each["aggregations"]["found"]) for each in await self._multiple(others)]
+        return windows.intersection(*shared)
 
     # --- asking -----------------------------------------------------------------------------------------
 
@@ -136,7 +221,9 @@ class Searching:
         found: Mapping[str, Any] = answer.body
         return found
 
-    async def _aggregated(self, searches: Sequence[Json]) -> list[Mapping[str, Any]]:
+    async def _multiple(self, searches: Sequence[Json]) -> list[Mapping[str, Any]]:
+        if not searches:
+            return []
         lines: list[Json] = []
         for search in searches:
             lines += [{"index": self._name}, search]
@@ -155,6 +242,41 @@ class Searching:
         if values is None or not 0 <= values[0] <= MAX_WINDOW:
             return 0, None
         return values[0], _key(values[1:], sort)
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Interviews as the server gives them, and how many there are with how many moments in all."""
+
+    found: Sequence[Json]
+    total: Total
+    interviews: int
+    timed_out: bool
+
+
+def _interview_of(group: Json) -> InterviewId:
+    return InterviewId(group["fields"]["interview_id"][0])
+
+
+def _are_many(sizes: Sequence[Total]) -> bool:
+    """Whether some clause is too common to look at all its moments.
+
+    Those that have every clause rank above all others. Where they fill a page, the others need not be known.
+    """
+    return any(not size.exact for size in sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Moments as the server gives them."""
+
+    hits: Sequence[Json]
+    total: Total
+    timed_out: bool
+
+
+def _found(answer: Mapping[str, Any]) -> _Found:
+    return _Found(answer["hits"]["hits"], read_total(answer), answer["timed_out"])
 
 
 _NUMBER = (int, float)

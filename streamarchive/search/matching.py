@@ -2,12 +2,13 @@
 
 A document is one line of terms: those of its text; those of how the next cue begins, each behind the mark
 `AHEAD`, so that a phrase across the border is a phrase of terms and what the next cue says is not taken for
-what this one does; the stems of its inflected words; the words of its speaker. Nobody can type the marks: what
+what this one does (of two Han characters with the border between them, both are the one term that the first ends
+in); the stems of its inflected words; the words of its speaker. Nobody can type the marks: what
 `streamarchive.text` takes for a word has none of them.
 
 An interview meets a query when every clause occurs somewhere in it: in its cues or in its own document
 (titles, guests, event). What a filter or an excluded phrase rules out counts for nothing; filters on language
-and speaker concern cues alone, and an interview then needs a moment, not only a title, to be found.
+and speaker concern cues alone, and an interview then needs a moment, not only a title, to be found and placed.
 """
 
 from __future__ import annotations
@@ -85,16 +86,27 @@ class Marks:
 def indexed(document: CueDocument | InterviewDocument) -> str:
     """A document as the index stores it: terms with spaces between them."""
     found = text.tokens(document.text)
-    terms = list(text.terms(found))
+    following = document.following if isinstance(document, CueDocument) else ""
+    ahead = text.tokens(following)[:BORDER_UNITS]
+    terms = [*_up_to_border(found, ahead), *(AHEAD + term for term in text.terms(ahead))]
     if isinstance(document, CueDocument):
-        if document.following:
-            ahead = text.tokens(document.following)[:BORDER_UNITS]
-            terms += [AHEAD + term for term in text.terms(ahead)]
         terms += [SPEAKER + term for term in text.terms(text.tokens(document.speaker or ""))]
     else:
         terms.append(NO_SPEAKER)
     terms += _stems(found)
     return " ".join(terms)
+
+
+def _up_to_border(here: Sequence[Token], ahead: Sequence[Token]) -> tuple[str, ...]:
+    """The terms before the border. The Han characters before and behind it are one term, as any two are."""
+    terms = text.terms(here)
+    if _are_han(here[-1:], ahead[:1]):
+        return (*terms[:-1], terms[-1] + AHEAD + ahead[0].text)
+    return terms
+
+
+def _are_han(*tokens: Sequence[Token]) -> bool:
+    return all(each and each[0].han for each in tokens)
 
 
 def _stems(found: Iterable[Token]) -> Iterator[str]:
@@ -164,12 +176,18 @@ def _exact(tokens: Sequence[Token]) -> tuple[Phrase, ...]:
     """The phrase itself, and for every place where a cue may end in it, what it is in terms there."""
     if not tokens:
         return ()
-    across = []
-    if len(tokens) <= _LONGEST_ACROSS:
-        for border in range(1, len(tokens)):
-            ahead = _behind(AHEAD, text.phrase_of(tokens[border : border + BORDER_UNITS]))
-            across.append(Phrase(text.terms(tokens[:border]) + ahead.terms, ahead.prefix))
+    borders = range(1, len(tokens)) if len(tokens) <= _LONGEST_ACROSS else ()
+    across = (_across(tokens[:border], tokens[border : border + BORDER_UNITS]) for border in borders)
     return (text.phrase_of(tokens), *across)
+
+
+def _across(here: Sequence[Token], ahead: Sequence[Token]) -> Phrase:
+    """These tokens in a row with the border between them; what the term at the border says is not said again."""
+    before = _up_to_border(here, ahead)
+    if len(ahead) == 1 and _are_han(here[-1:], ahead):
+        return Phrase(before)
+    behind = _behind(AHEAD, text.phrase_of(ahead))
+    return Phrase(before + behind.terms, behind.prefix)
 
 
 def _inflected(clause: Clause) -> tuple[Phrase, ...]:

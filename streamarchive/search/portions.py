@@ -51,16 +51,23 @@ class Portions:
 
     def read(self, begin: int | None) -> Portion:
         """The portion that begins at this number; None: the first."""
+        met, rest = self._met(begin)
+        return Portion(self._ranked(met, self._together(met.clauses)), rest)
+
+    def members(self, begin: int | None) -> tuple[list[int], int | None]:
+        """The documents of that portion in no order, for who only counts them, and where the next one begins."""
+        met, rest = self._met(begin)
+        return list(met.clauses), rest
+
+    def _met(self, begin: int | None) -> tuple[_Met, int | None]:
         within = self._from(begin)
         if len(self._wanted.clauses) == 1:
             met, rest = self._of_one_clause(within)
-            together: set[int] = set()
         else:
             met, rest = self._of_several(within)
-            together = self._together(met.clauses)
         if self._wanted.moments_only:
             self._drop_titles(met)
-        return Portion(self._ranked(met, together), rest)
+        return met, rest
 
     def _from(self, begin: int | None) -> Range:
         if begin is None:
@@ -166,18 +173,15 @@ class Portions:
 
     def _together(self, documents: Iterable[int]) -> set[int]:
         found = set(documents)
-        if not found:
+        if not found or len(self._wanted.clauses) == 1:
             return set()
         return found.intersection(self._scan.rows(self._scan.together, (min(found), max(found))))
 
     # --- ranks ------------------------------------------------------------------------------------------
 
     def _drop_titles(self, met: _Met) -> None:
-        """Filters on moments leave out interviews that have none."""
-        with_moments = {numbering.interview_of(each) for each in met.clauses if numbering.is_cue(each)}
-        for number in list(met.clauses):
-            if numbering.interview_of(number) not in with_moments:
-                del met.clauses[number]
+        """Filters on moments leave nothing else; a title has helped its interview to meet every clause."""
+        met.clauses = {number: clauses for number, clauses in met.clauses.items() if numbering.is_cue(number)}
 
     def _ranked(self, met: _Met, together: set[int]) -> dict[int, int]:
         near = self._near(met.clauses)

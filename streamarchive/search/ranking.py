@@ -18,11 +18,11 @@ from streamarchive.models import InterviewId
 from streamarchive.protocols import Facets, Hit, InterviewHits, Moments, Query, Results, Sort, Total
 from streamarchive.search import cursors, numbering
 from streamarchive.search.matching import SEARCH_SECONDS, Wanted, marks
-from streamarchive.search.numbering import PLACE_BITS, PLACE_MASK
+from streamarchive.search.numbering import FEATURES_MASK, PLACE_BITS, PLACE_MASK
 from streamarchive.search.portions import Portion, Portions
 from streamarchive.search.scanning import Scan
 
-MAX_COUNTED = 25_000
+MAX_COUNTED = 20_000
 """Moments that facets count, the newest first."""
 COUNTING_SECONDS = 0.1
 """After this long facets count no further portion."""
@@ -116,17 +116,18 @@ class Ranking:
         def count() -> None:
             nonlocal rest
             while len(numbers) < MAX_COUNTED and (rest is None or self._elapsed() < COUNTING_SECONDS):
-                portion = portions.read(rest)
-                numbers.extend(n for n in portion.ranks if n & PLACE_MASK)
-                rest = portion.rest
+                members, rest = portions.members(rest)
+                numbers.extend([n for n in members if n & PLACE_MASK])
                 if rest is None:
                     return
 
         timed_out = not self._in_time(count)
         languages = self._scan.languages()
-        interviews = Counter(numbering.interview_of(n) for n in numbers)
+        interviews = Counter([n >> PLACE_BITS for n in numbers])
         ids = self._scan.ids(interviews)
-        langs = Counter(numbering.lang_of(n) for n in numbers)
+        langs: Counter[int] = Counter()
+        for features, many in Counter([n & FEATURES_MASK for n in numbers]).items():
+            langs[numbering.lang_of(features)] += many
         return Facets(
             langs=_ordered({languages[n]: count for n, count in langs.items() if n in languages}),
             speakers=_ordered(self._speakers(numbers)),

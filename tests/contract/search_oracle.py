@@ -39,8 +39,9 @@ class Oracle:
             if set().union(*(met[each.id] for each in own)) != set(range(len(clauses))) or not clauses:
                 continue
             containing = [each for each in own if met[each.id]]
-            if not (query.langs or query.speakers) or any(isinstance(each, CueDocument) for each in containing):
-                found += [Ranked(each, _rank(each, clauses, met, containing)) for each in containing]
+            if query.langs or query.speakers:
+                containing = [each for each in containing if isinstance(each, CueDocument)]
+            found += [Ranked(each, _rank(each, clauses, met, containing)) for each in containing]
         return found
 
     def moments(self, query: Query, sort: Sort) -> list[str]:

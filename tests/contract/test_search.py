@@ -627,7 +627,7 @@ async def test_a_step_that_was_not_done_in_time_makes_the_answer_partial(
             assert results.timed_out
             assert moments.timed_out
             assert (facets.timed_out, facets.exact) == (True, False)
-        assert not (await find(index, "battery")).timed_out, "one clause is one step"
+        assert not (await index.facets(parse("battery"))).timed_out, "counting one clause is one step"
     destroy(address)
 
 
