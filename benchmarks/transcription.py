@@ -1,6 +1,7 @@
 """Speed and memory of transcription against what people use otherwise: same sound, same weights.
 
     python benchmarks/transcription.py [--sizes demo,base,small,turbo] [--threads 1,2] [--minutes 2] [--memory]
+                                       [--only "ours, faster"]
 
 `demo` is the bundled checkpoint on the demo's speech; the others have the true shapes of Whisper's models and say
 a fixed number of tokens (benchmarks/shapes.py): they measure speed only. Every contestant is a process of its own
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import shapes
@@ -189,8 +191,8 @@ def _root() -> str:
     return str(Path(__file__).parents[1])
 
 
-def compare(size: str, model: Path, file: Path, minutes: float, threads: int) -> None:
-    """A table of all contestants."""
+def compare(size: str, model: Path, file: Path, minutes: float, threads: int, names: Sequence[str]) -> None:
+    """A table of these contestants; ratios are to the first."""
     print(
         f"\n{size}, {threads} thread{'s' * (threads > 1)}, {minutes:g} min of speech, "
         "beam 5 unless said otherwise"
@@ -198,7 +200,7 @@ def compare(size: str, model: Path, file: Path, minutes: float, threads: int) ->
     print(f"{'':28}{'CPU s/hour':>11}{'wall s/hour':>12}{'peak MB':>9}{'words':>7}{'less CPU':>10}")
     plain = 0.0
     measured("prepare", file, model, threads)
-    for name in CONTESTANTS:
+    for name in names:
         found = measured(name, file, model, threads)
         plain = plain or found["cpu"]
         hour = 60 / minutes
@@ -239,6 +241,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="demo,base,small,turbo")
     parser.add_argument("--threads", default="1,2", help="two threads are measured with the smaller models only")
     parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--only", default="", help="only contestants whose names have this in them")
     parser.add_argument("--memory", action="store_true", help="only the memory of long passes (some minutes)")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -255,11 +258,12 @@ def main() -> None:
             memory(folder)
             return
         file = conversation(folder, chosen.minutes)
+        names = [name for name in CONTESTANTS if chosen.only in name]
         for size in chosen.sizes.split(","):
             model = DEMO if size == "demo" else shapes.make(size, folder)
             for threads in map(int, chosen.threads.split(",")):
                 if threads == 1 or size in ("demo", "base"):
-                    compare(size, model, file, chosen.minutes, threads)
+                    compare(size, model, file, chosen.minutes, threads, names)
             _tell_choices(folder / "cache" / "streamarchive" / "measured")
             if size != "demo":
                 model.unlink()
