@@ -32,7 +32,7 @@ from tests.waiting import until_async
 from workers.runner import run_workers
 
 VICTIMS = ("engine", "worker", "both")
-_PATIENCE_SECONDS = 120
+_PATIENCE_SECONDS = 300
 _AT_ONE_PLACE = 3
 _NO_RECORDING = RecordingId(0)
 
@@ -149,8 +149,7 @@ class Interrupted:
             await tx.execute(update(job).where(mine).values(lease_until=await now(tx) - timedelta(days=1)))
 
     async def _until_done(self) -> None:
-        while not await self._done():
-            await asyncio.sleep(0.05)
+        await until_async(self._done, "the pass to end", seconds=_PATIENCE_SECONDS)
 
     async def _done(self) -> bool:
         async with self.services.database.read() as connection:
