@@ -1,10 +1,13 @@
 """Speed and memory of transcription against what people use otherwise: same sound, same weights.
 
-    python benchmarks/transcription.py [--sizes demo,base,small,turbo] [--threads 1,2] [--minutes 2] [--memory]
+    python benchmarks/transcription.py [--sizes demo,base,small,turbo] [--threads 1,2] [--minutes 1.8] [--memory]
+                                       [--only "ours, faster"]
 
 `demo` is the bundled checkpoint on the demo's speech; the others have the true shapes of Whisper's models and say
 a fixed number of tokens (benchmarks/shapes.py): they measure speed only. Every contestant is a process of its own
-that is measured once its model is loaded. `--memory` instead measures the peak memory over one hour and over six.
+that is measured once its model is loaded. The sound is as long as takes all of them the same number of windows:
+with a text that does not depend on what is heard, one more at the end would cost as much as a full one.
+`--memory` instead measures the peak memory over one hour and over six.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import sys
 import tempfile
 import time
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import shapes
@@ -39,6 +43,8 @@ SENTENCES = (
     "Our team in London has six engineers.",
     "What do you think about the warranty of your station wagon?",
 )
+_MINUTES, _FEW_MINUTES = 1.8, 0.9
+"""Four windows for each of them, and two."""
 PLAIN = "whisper (the command)"
 CONTESTANTS = {
     PLAIN: "whisper_beam",
@@ -50,12 +56,12 @@ CONTESTANTS = {
 }
 
 
-def conversation(folder: Path, minutes: float, *, silence_minutes: float = 0.0) -> Path:
-    """A wave file of this length: sentences of the demo, over and over, silence between the repetitions."""
+def conversation(folder: Path, minutes: float, *, times: int = 1, silence_minutes: float = 0.0) -> Path:
+    """A wave file of this length: sentences of the demo so many times, then silence, over and over."""
     synthesiser = Synthesiser()
     save_wave(folder / "once.wav", [synthesiser.speak(CAST["en"]["host"], sentence) for sentence in SENTENCES])
     with wave.open(str(folder / "once.wav")) as once:
-        frames = once.readframes(once.getnframes()) + bytes(round(silence_minutes * 60 * SAMPLE_RATE) * 2)
+        frames = once.readframes(once.getnframes()) * times + bytes(round(silence_minutes * 60 * SAMPLE_RATE) * 2)
     wanted, target = round(minutes * 60 * SAMPLE_RATE) * 2, folder / f"talk-{minutes:g}.wav"
     with wave.open(str(target), "wb") as file:
         file.setnchannels(1)
@@ -189,8 +195,8 @@ def _root() -> str:
     return str(Path(__file__).parents[1])
 
 
-def compare(size: str, model: Path, file: Path, minutes: float, threads: int) -> None:
-    """A table of all contestants."""
+def compare(size: str, model: Path, file: Path, minutes: float, threads: int, names: Sequence[str]) -> None:
+    """A table of these contestants; ratios are to the first."""
     print(
         f"\n{size}, {threads} thread{'s' * (threads > 1)}, {minutes:g} min of speech, "
         "beam 5 unless said otherwise"
@@ -198,7 +204,7 @@ def compare(size: str, model: Path, file: Path, minutes: float, threads: int) ->
     print(f"{'':28}{'CPU s/hour':>11}{'wall s/hour':>12}{'peak MB':>9}{'words':>7}{'less CPU':>10}")
     plain = 0.0
     measured("prepare", file, model, threads)
-    for name in CONTESTANTS:
+    for name in names:
         found = measured(name, file, model, threads)
         plain = plain or found["cpu"]
         hour = 60 / minutes
@@ -209,14 +215,14 @@ def compare(size: str, model: Path, file: Path, minutes: float, threads: int) ->
         )
 
 
-def memory(folder: Path) -> None:
-    """Peak memory of a pass with the bundled checkpoint over one hour and over six, a tenth of it speech."""
-    print("\npeak memory of a pass, both processes, bundled checkpoint, a tenth of it speech")
+def memory(folder: Path, names: Sequence[str]) -> None:
+    """Peak memory of a pass with the bundled checkpoint over one hour and over six; speech comes in batches."""
+    print("\npeak memory of a pass, both processes, bundled checkpoint, two minutes of each half hour are speech")
     measured("prepare", folder, DEMO, 1)
-    for engine in ("ours, openai", "ours, faster"):
+    for engine in names:
         peaks = []
         for hours in (1, 6):
-            file = conversation(folder, hours * 60, silence_minutes=3)
+            file = conversation(folder, hours * 60, times=5, silence_minutes=28)
             found = measured(engine, file, DEMO, 1)
             file.unlink()
             peaks.append(found["peak_mb"])
@@ -238,7 +244,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="demo,base,small,turbo")
     parser.add_argument("--threads", default="1,2", help="two threads are measured with the smaller models only")
-    parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--minutes", type=float, help=f"{_MINUTES}, with turbo {_FEW_MINUTES}")
+    parser.add_argument("--only", default="", help="only contestants whose names have this in them")
     parser.add_argument("--memory", action="store_true", help="only the memory of long passes (some minutes)")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -247,19 +254,21 @@ def main() -> None:
     if chosen.contestant:
         globals()[chosen.contestant](chosen.file, chosen.model, int(chosen.threads))
         return
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    names = [name for name in CONTESTANTS if chosen.only in name]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # conversions and choices end with the run
         print(f"{encoders.processor()}, {os.cpu_count()} processors")
         if chosen.memory:
-            memory(folder)
+            memory(folder, [name for name in names if name.startswith("ours")])
             return
-        file = conversation(folder, chosen.minutes)
         for size in chosen.sizes.split(","):
+            minutes = chosen.minutes or (_FEW_MINUTES if size == "turbo" else _MINUTES)
+            file = conversation(folder, minutes)
             model = DEMO if size == "demo" else shapes.make(size, folder)
             for threads in map(int, chosen.threads.split(",")):
                 if threads == 1 or size in ("demo", "base"):
-                    compare(size, model, file, chosen.minutes, threads)
+                    compare(size, model, file, minutes, threads, names)
             _tell_choices(folder / "cache" / "streamarchive" / "measured")
             if size != "demo":
                 model.unlink()

@@ -144,11 +144,16 @@ async def require_held(tx: AsyncConnection, job: Job) -> None:
 
     For what a handler writes on its way, before `finish`.
     """
-    statement = select(_t.c.id).where(_held(job))
-    if tx.dialect.name != "sqlite":
-        statement = statement.with_for_update(key_share=True)
-    if (await tx.execute(statement)).first() is None:
-        raise _fenced(job)
+    await _as_held(tx, job)
+
+
+async def advance(tx: AsyncConnection, job: Job) -> None:
+    """A part is done in `tx` that no later attempt will do again: this one counts as the first.
+
+    So what is killed now and then comes to its end however long it is, and what kills its worker at the same
+    place each time is parked as before. Raises `FencedError` as `require_held` does.
+    """
+    await _update_held(tx, job, {"attempt": 1})
 
 
 async def finish(tx: AsyncConnection, job: Job) -> None:
@@ -159,9 +164,10 @@ async def finish(tx: AsyncConnection, job: Job) -> None:
 
 async def fail(database: Database, job: Job, error: str, *, retryable: bool = True) -> JobState:
     """Try again later, ever later, or park it for a person; the state that it has now."""
-    again = retryable and job.attempt < job.max_attempts
-    pause = min(2.0**job.attempt, 600.0) * random.uniform(0.75, 1.25)  # noqa: S311 - only spreads the load
     async with database.write() as tx:
+        attempt = (await _as_held(tx, job)).attempt  # it may have advanced since it was claimed
+        again = retryable and attempt < job.max_attempts
+        pause = min(2.0**attempt, 600.0) * random.uniform(0.75, 1.25)  # noqa: S311 - only spreads the load
         values = {
             "state": _unless_cancelled(JobState.QUEUED if again else JobState.PARKED),
             "run_after": await now(tx) + timedelta(seconds=pause),
@@ -176,7 +182,7 @@ async def release(database: Database, job: Job) -> None:
     """Give it back undone, because this process is stopping; the attempt does not count."""
     async with database.write() as tx:
         state = _unless_cancelled(JobState.QUEUED)
-        await _update_held(tx, job, {"state": state, "attempt": max(job.attempt - 1, 0)})
+        await _update_held(tx, job, {"state": state, "attempt": _t.c.attempt - 1})
         await _announce(tx, job.recording_id)
 
 
@@ -273,6 +279,17 @@ def _open_job(kind: str, key: str) -> Select[Any]:
 
 def _held(job: Job) -> ColumnElement[bool]:
     return (_t.c.id == job.id) & (_t.c.epoch == job.epoch) & (_t.c.state == JobState.RUNNING)
+
+
+async def _as_held(tx: AsyncConnection, job: Job) -> Job:
+    """The job as it is now and stays until `tx` ends. Raises `FencedError`."""
+    statement = select(_t).where(_held(job))
+    if tx.dialect.name != "sqlite":
+        statement = statement.with_for_update(key_share=True)
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
+        raise _fenced(job)
+    return _job(row)
 
 
 def _fenced(job: Job) -> FencedError:

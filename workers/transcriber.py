@@ -102,7 +102,7 @@ class _Writer:
         if covered_ms <= self._covered_ms or (not cues and covered_ms < self._covered_ms + _REPORT_MS):
             return
         async with self._job.services.database.write() as tx:
-            await jobs.require_held(tx, self._job.job)
+            await jobs.advance(tx, self._job.job)
             await transcripts.append(tx, self._run, cues, covered_ms)
         self._covered_ms = covered_ms
         self._job.report(min(covered_ms / self._duration_ms, 1.0))

@@ -1,8 +1,8 @@
 """Which arithmetic encodes sound fastest on this machine: measured once, then remembered.
 
 Half precision is twice as fast as 32 bits where a processor has instructions for it and six times as slow where
-it has not; 8 bits in CTranslate2 depend on the processor's maker. No list of names says which, so one block of
-the encoder's true shape is timed.
+it has not; 8 bits in torch and in CTranslate2 depend on the processor's maker. No list of names says which, so
+one block of the encoder's true shape is timed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
+FLOAT32, BFLOAT16, DYNAMIC_INT8, INT8 = "float32", "bfloat16", "dynamic int8", "int8"
+"""`DYNAMIC_INT8` are torch's 8 bits, scaled by what each window holds; `INT8` are CTranslate2's own."""
 _MARGIN = 0.95
 """A coarser arithmetic has to take less than this share of a finer one's time to be worth it."""
-_ORDER = (FLOAT32, BFLOAT16, INT8)
+_ORDER = (FLOAT32, BFLOAT16, DYNAMIC_INT8, INT8)
 """From fine to coarse."""
 
 Timing = Callable[[], float]
@@ -42,7 +44,7 @@ def chosen(subject: Mapping[str, str], candidates: Mapping[str, Timing]) -> str:
 
     `subject` is what the choice depends on beside the machine: engine, model, threads.
     """
-    key = {**subject, **_machine()}
+    key = {**subject, **_machine(), "candidates": ", ".join(candidates)}
     note = _note_of(key)
     remembered = _read(note)
     if remembered in candidates:
@@ -67,6 +69,24 @@ def timed(encode: Callable[[], object]) -> float:
     return best
 
 
+def torch_timings(dims: Dimensions) -> dict[str, Timing]:
+    """Of every arithmetic in which torch can encode here."""
+
+    able = [FLOAT32, BFLOAT16]
+    if _has_dynamic_int8():
+        able.append(DYNAMIC_INT8)
+    return {name: torch_timing(dims, name) for name in able}
+
+
+def _has_dynamic_int8() -> bool:
+    """Whether this torch still quantises; it means to leave that to another package."""
+    import torch
+
+    backends = getattr(torch.backends, "quantized", None)
+    quantises = hasattr(getattr(torch.ao, "quantization", None), "quantize_dynamic")
+    return quantises and _INT8_BACKEND in getattr(backends, "supported_engines", ())
+
+
 def torch_timing(dims: Dimensions, arithmetic: str) -> Timing:
     """Times one block of this shape in torch, and counts it as often as the encoder has blocks."""
 
@@ -78,6 +98,8 @@ def torch_timing(dims: Dimensions, arithmetic: str) -> Timing:
         sound = torch.zeros(1, dims["n_audio_ctx"], dims["n_audio_state"])
         if arithmetic == BFLOAT16:
             block, sound = in_bfloat16(block), sound.bfloat16()
+        elif arithmetic == DYNAMIC_INT8:
+            block = in_dynamic_int8(block)
         with torch.no_grad():
             return timed(lambda: block(sound)) * dims["n_audio_layer"]
 
@@ -93,6 +115,24 @@ def in_bfloat16(module: Any) -> Any:  # noqa: ANN401 - whisper has no types
         if isinstance(part, Linear | Conv1d):
             part.to(torch.bfloat16)
     return module
+
+
+_INT8_BACKEND = "onednn"
+
+
+def in_dynamic_int8(module: Any) -> Any:  # noqa: ANN401
+    """Its linear layers with weights of 8 bits; all else computes in 32."""
+    import torch
+    from whisper.model import Linear
+
+    quantize: Any = torch.ao.quantization.quantize_dynamic
+    torch.backends.quantized.engine = _INT8_BACKEND
+    for part in module.modules():
+        if isinstance(part, Linear):
+            part.__class__ = torch.nn.Linear  # whisper's only differs in casting, and torch quantises its own
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated, in several words
+        return quantize(module, {torch.nn.Linear}, torch.qint8, inplace=True)
 
 
 def torch_encoder(model: str, arithmetic: str) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -116,6 +156,8 @@ def encoding(encoder: Any, arithmetic: str, result: torch.dtype) -> Callable[[to
 
     if arithmetic == BFLOAT16:
         encoder = in_bfloat16(encoder)
+    elif arithmetic == DYNAMIC_INT8:
+        encoder = in_dynamic_int8(encoder)
 
     def encode(mel: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

@@ -1,8 +1,8 @@
 """Whisper on CTranslate2, the library behind faster-whisper: 8-bit weights on a CPU.
 
 A checkpoint is converted when it is first used (`streamarchive.transcription.convert`); the folder of a model
-that was converted elsewhere is taken as it is, and needs no torch. Where a torch encoder in half precision is
-faster than CTranslate2's own in 8 bits on this machine, it encodes, and CTranslate2 decodes what it gives.
+that was converted elsewhere is taken as it is, and needs no torch. Where a torch encoder is faster than
+CTranslate2's own in 8 bits on this machine, it encodes, and CTranslate2 decodes what it gives.
 """
 
 from __future__ import annotations
@@ -143,9 +143,7 @@ class FasterEngine:
 
         torch.set_num_threads(threads)
         mel = np.zeros((1, self._dims["n_mels"], _MODEL_FRAMES), np.float32)
-        timings = {
-            name: encoders.torch_timing(self._dims, name) for name in (encoders.FLOAT32, encoders.BFLOAT16)
-        }
+        timings = encoders.torch_timings(self._dims)
         timings[encoders.INT8] = lambda: encoders.timed(lambda: own(mel))
         subject = {"engine": "faster", "model": checkpoints.identity(model), "threads": str(threads)}
         arithmetic = encoders.chosen(subject, timings)

@@ -110,8 +110,7 @@ class OpenAIEngine:
     def _arithmetic(self, model: str, threads: int) -> str:
         dims = vars(self._model.dims)
         subject = {"engine": "openai", "model": checkpoints.identity(model), "threads": str(threads)}
-        able = (encoders.FLOAT32, encoders.BFLOAT16)
-        return encoders.chosen(subject, {name: encoders.torch_timing(dims, name) for name in able})
+        return encoders.chosen(subject, encoders.torch_timings(dims))
 
     def _make_tokenizer(self, language: str, task: str = "transcribe") -> Any:  # noqa: ANN401
         return get_tokenizer(

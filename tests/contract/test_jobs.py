@@ -104,7 +104,7 @@ async def test_an_expired_lease_passes_to_another_worker_who_fences_the_first(da
     for report in (jobs.release, jobs.cancelled):
         with pytest.raises(FencedError):
             await report(database, first)
-    for step in (jobs.finish, jobs.require_held):
+    for step in (jobs.finish, jobs.require_held, jobs.advance):
         with pytest.raises(FencedError):
             async with database.write() as tx:
                 await step(tx, first)
@@ -178,6 +178,19 @@ async def test_what_ends_every_worker_is_parked(database: Database) -> None:
     assert (await claim(database)).id == healthy
     found = await stored(database, job_id)
     assert (found.state, found.last_error) == (JobState.PARKED, "its worker ended without a word")
+
+
+async def test_what_comes_further_each_time_is_not_parked(database: Database) -> None:
+    """However often it fails or loses its worker; once it comes no further, its attempts run out."""
+    job_id = await enqueue(database, max_attempts=2)
+    for dies in (True, False, True, True, False):
+        job = await claim(database, lease=PAST if dies else jobs.LEASE)
+        async with database.write() as tx:
+            await jobs.advance(tx, job)
+        if not dies:
+            assert await jobs.fail(database, job, "killed") is JobState.QUEUED
+            await make_due(database, job_id)
+    assert await jobs.fail(database, await claim(database), "the same place") is JobState.PARKED
 
 
 async def test_giving_a_job_back_does_not_count_as_an_attempt(database: Database) -> None:
