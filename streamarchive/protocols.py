@@ -319,6 +319,16 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a recogniser is told of a language before it listens, as far as it fits."""
+
+    opening: str = ""
+    """A sentence in the script and with the punctuation that its own are to have."""
+    words: tuple[str, ...] = ()
+    """Names and terms that may be said, the most important first."""
+
+
+@dataclass(frozen=True, slots=True)
 class TranscribeOptions:
     """How to decode. `temperatures` are tried in turn until a result passes the guards."""
 
@@ -328,6 +338,8 @@ class TranscribeOptions:
     task: str = "transcribe"
     urgent: bool = False
     """Somebody is watching it live: goes before windows that are not urgent."""
+    expected: Mapping[str, Expectation] = field(default_factory=dict)
+    """By language; of no effect on a model without the capability ``prompts``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +363,8 @@ class WindowResult:
     average_logprob: float
     compression_ratio: float
     temperature: float
+    prompted: tuple[str, ...] = ()
+    """The words of `TranscribeOptions.expected` that the model was told: it may repeat them unheard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +379,7 @@ class ModelInfo:
     note: str = ""
     """What its users must know, e.g. that it is a demo recogniser; empty for ordinary models."""
     capabilities: frozenset[str] = field(default_factory=frozenset)
-    """Of ``words``, ``translate``, ``batch``."""
+    """Of ``words``, ``translate``, ``batch``, ``prompts``."""
     batch_size: int = 1
     """How many windows it likes to get at once."""
 

@@ -58,6 +58,10 @@ class Settings(BaseModel):
         default="turbo", description="A Whisper name, fetched on first use, or a path to a checkpoint."
     )
     live_model: str = Field(default="", description="A smaller model while on air; default: the same.")
+    glossary_prompts: bool = Field(
+        default=True,
+        description="Whether the recogniser is told guests, event and glossary, to hear them better.",
+    )
     device: str = Field(default="auto", description="`auto`, `cpu` or `cuda`.")
     languages: tuple[str, ...] = Field(default=("zh", "en"), description="Languages offered for new interviews.")
     allow_networks: tuple[str, ...] = Field(

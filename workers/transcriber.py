@@ -7,10 +7,10 @@ all at once, when the pass is complete. Live windows go first: the engine takes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from streamarchive import jobs
 from streamarchive.catalogue import interviews, recordings, transcripts
@@ -27,11 +27,13 @@ from streamarchive.models import (
     RunStage,
     Take,
 )
-from streamarchive.protocols import ModelInfo, TranscribeOptions
+from streamarchive.protocols import Expectation, ModelInfo, TranscribeOptions
 from streamarchive.services import Services
 from streamarchive.transcription import audio
 from streamarchive.transcription.passes import PassSettings, transcribe_sound
+from streamarchive.transcription.wire import expected_from_json
 
+from . import expectations
 from .listening import sound_begins
 from .runner import JobRun, serve_jobs
 
@@ -57,11 +59,12 @@ async def transcribe(job: JobRun) -> None:
     source = await _source(services, _recording_of(job))
     model = await services.engines.final.load()
     final = await _begin(job, source, model)
+    options = replace(OPTIONS, expected=expected_from_json(final.settings["expected"]))
     writer = _Writer(job, final, source.recording.duration_ms)
     for stretch in source.stretches:
         if stretch.end_ms <= final.covered_ms:
             continue
-        settings = PassSettings(source.languages, OPTIONS, stretch.start_ms, final.covered_ms)
+        settings = PassSettings(source.languages, options, stretch.start_ms, final.covered_ms)
         try:
             await _transcribe_stretch(services, stretch, settings, writer)
         except NoSoundError:
@@ -148,6 +151,7 @@ class _Stretch:
 class _Source:
     recording: Recording
     languages: tuple[str, ...]
+    expected: Mapping[str, Expectation]
     stretches: tuple[_Stretch, ...]
 
 
@@ -159,11 +163,12 @@ async def _source(services: Services, recording_id: RecordingId) -> _Source:
         files = await recordings.assets(connection, recording_id)
         takes = await recordings.takes(connection, recording_id)
         segments = await recordings.segments(connection, recording_id)
-    languages = dict.fromkeys(code for interview in shown_in for code in interview.languages)
+        expected = await expectations.expected(connection, shown_in, services.settings)
+    languages = expectations.languages_of(shown_in, services.settings)
     stretches = _takes(takes, segments) or _file(recording, files)
     if not stretches and recording.duration_ms > 0:
         raise StorageError(f"recording {recording_id} has no media any more that could be transcribed")
-    return _Source(recording, tuple(languages) or services.settings.languages, stretches)
+    return _Source(recording, languages, expected, stretches)
 
 
 def _takes(takes: list[Take], segments: list[MediaSegment]) -> tuple[_Stretch, ...]:
@@ -182,10 +187,15 @@ def _file(recording: Recording, files: dict[AssetKind, Asset]) -> tuple[_Stretch
 
 
 async def _begin(job: JobRun, source: _Source, model: ModelInfo) -> Run:
-    """A new run, or the unfinished one that was begun alike."""
-    settings = {"languages": list(source.languages), "beam_size": OPTIONS.beam_size}
+    """A new run, or the unfinished one that was begun alike; the glossary may have changed since."""
+    wanted = {"languages": list(source.languages), "beam_size": OPTIONS.beam_size}
+    told = source.expected if "prompts" in model.capabilities else {}
+    settings = {**wanted, "expected": {code: _as_json(one) for code, one in told.items()}}
     async with job.services.database.write() as tx:
         await jobs.require_held(tx, job.job)
+        for run in await transcripts.runs(tx, source.recording.id):
+            if run.stage is RunStage.FINAL and run.finished_at is None and wanted.items() <= run.settings.items():
+                settings = {"expected": {}, **run.settings}
         return await transcripts.begin_run(
             tx,
             source.recording.id,
@@ -196,6 +206,10 @@ async def _begin(job: JobRun, source: _Source, model: ModelInfo) -> Run:
             note=model.note,
             settings=settings,
         )
+
+
+def _as_json(told: Expectation) -> dict[str, Any]:
+    return {"opening": told.opening, "words": list(told.words)}
 
 
 def _recording_of(job: JobRun) -> RecordingId:

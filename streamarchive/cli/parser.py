@@ -111,6 +111,7 @@ def _add_transcribe(transcribe: argparse.ArgumentParser) -> None:
     transcribe.add_argument("--engine", choices=("openai", "faster"), help="default: the setting")
     transcribe.add_argument("--model", metavar="MODEL", help="a Whisper name or a path; default: the setting")
     transcribe.add_argument("--language", action="append", metavar="CODE", help="may be repeated")
+    transcribe.add_argument("--glossary", type=Path, metavar="FILE", help="names and terms to expect, as CSV")
     transcribe.add_argument("--translate", action="store_true", help="into English")
     transcribe.add_argument("--format", choices=TEXT_FORMATS, default="vtt")
     transcribe.add_argument("--json", action="store_const", const="json", dest="format")
