@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from streamarchive.models import InterviewId, Word
+from streamarchive.models import InterviewId, Turn, Word
 
 if TYPE_CHECKING:
     import numpy as np
@@ -401,6 +401,19 @@ class Transcriber(Protocol):
 
     async def close(self) -> None:
         """End the process."""
+
+
+class Diarizer(Protocol):
+    """Says who speaks when, as far as it can be told without knowing anybody."""
+
+    channels: int
+    """How many it listens to: 2 get samples of the shape (n, 2)."""
+
+    async def check(self) -> None:
+        """Raise `ModelUnavailableError`, one sentence, if it cannot."""
+
+    async def turns(self, sound: AsyncIterator[Samples]) -> list[Turn]:
+        """By time; sample 0 is at 0 ms, at 16 kHz. Raises `TranscriptionError`."""
 
 
 # --- media store ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import glossary
-from streamarchive.models import Interview
+from streamarchive.models import Interview, Script
 from streamarchive.protocols import Expectation
 from streamarchive.settings import Settings
 from streamarchive.transcription import vocabulary
@@ -19,6 +19,11 @@ def languages_of(shown_in: Sequence[Interview], settings: Settings) -> tuple[str
     return tuple(wanted) or settings.languages
 
 
+def script_of(shown_in: Sequence[Interview]) -> Script:
+    """Of the first interview that shows the recording."""
+    return shown_in[0].script if shown_in else Script.SIMPLIFIED
+
+
 async def expected(
     connection: AsyncConnection, shown_in: Sequence[Interview], settings: Settings
 ) -> Mapping[str, Expectation]:
@@ -26,4 +31,5 @@ async def expected(
     if not settings.glossary_prompts:
         return {}
     terms = [term.entry for term in await glossary.current(connection)]
-    return vocabulary.expected(shown_in, terms, languages_of(shown_in, settings))
+    languages = languages_of(shown_in, settings)
+    return vocabulary.expected(shown_in, terms, languages, script_of(shown_in))

@@ -18,8 +18,9 @@ from streamarchive.catalogue import captioning, interviews, recordings, transcri
 from streamarchive.catalogue.transcripts import Run
 from streamarchive.catalogue.watch import watch
 from streamarchive.clock import to_ms
+from streamarchive.editing.rendition import Rendition
 from streamarchive.errors import FencedError, StreamArchiveError
-from streamarchive.models import Recording, RecordingId, RecordingState, RunStage, Take
+from streamarchive.models import Recording, RecordingId, RecordingState, RunStage, Script, Take
 from streamarchive.protocols import Expectation
 from streamarchive.services import Services
 from streamarchive.transcription.live import AgreementPolicy, LivePolicy
@@ -105,6 +106,7 @@ class Follower:
         self._pace = pace or Pace()
         self._languages: tuple[str, ...] = ()
         self._expected: Mapping[str, Expectation] = {}
+        self._script = Script.SIMPLIFIED
         self._looked_at = 0.0
         self._over = False
         self._ends_at_ms: int | None = None
@@ -141,12 +143,13 @@ class Follower:
         live = await self._begin(take)
         if live is None:
             return
-        captions = Captions(self._services, live, self._pace)
+        await self._find_expected()
+        captions = Captions(self._services, live, self._pace, Rendition(self._script))
         self._over, self._ends_at_ms = False, None
         sound = await self._sound(take, captions)
         if sound is not None:
             self.has_heard = True
-            self._languages, self._expected = await self._find_expected()
+            await self._find_expected()
             await self._listen(take, sound, captions)
         recording, takes = await self._look()
         following = next((later for later in takes if later.number > take.number), None)
@@ -212,13 +215,14 @@ class Follower:
                 await transcripts.append(tx, live, (), covered_ms)
             return next(r for r in await transcripts.runs(tx, self._recording_id) if r.id == live.id)
 
-    async def _find_expected(self) -> tuple[tuple[str, ...], Mapping[str, Expectation]]:
-        """The languages that are spoken, and which names and terms may be."""
+    async def _find_expected(self) -> None:
+        """The languages that are spoken, which names and terms may be, and how Chinese is written."""
         settings = self._services.settings
         async with self._services.database.read() as connection:
             shown_in = await interviews.of_recording(connection, self._recording_id)
-            languages = expectations.languages_of(shown_in, settings)
-            return languages, await expectations.expected(connection, shown_in, settings)
+            self._expected = await expectations.expected(connection, shown_in, settings)
+        self._languages = expectations.languages_of(shown_in, settings)
+        self._script = expectations.script_of(shown_in)
 
     async def _sound(self, take: Take, captions: Captions) -> Sound | None:
         """The take's sound as soon as there is any; None if the take is over before."""

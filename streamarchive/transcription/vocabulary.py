@@ -9,23 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from streamarchive.glossaries import Entry
-from streamarchive.models import Interview
+from streamarchive.models import Interview, Script
 from streamarchive.protocols import Expectation
+from streamarchive.text import in_script
 
 MOST_WORDS = 100
 """More than a prompt has room for."""
-_OPENINGS = {"zh": "以下是普通话的句子。"}
-"""What makes the recogniser write Chinese in this script, and with punctuation."""
+_OPENING = "以下是普通话的句子。"
+"""What makes the recogniser write Chinese in its script, and with punctuation."""
 
 
 def expected(
-    interviews: Sequence[Interview], terms: Sequence[Entry], languages: Sequence[str]
+    interviews: Sequence[Interview],
+    terms: Sequence[Entry],
+    languages: Sequence[str],
+    script: Script = Script.SIMPLIFIED,
 ) -> dict[str, Expectation]:
     """What is expected in each language; `terms` come in the order of their importance."""
     found = {}
     for code in languages:
         words = dict.fromkeys(_words(interviews, terms, code))
-        told = Expectation(_OPENINGS.get(code, ""), tuple(words)[:MOST_WORDS])
+        opening = in_script(_OPENING, script) if code == "zh" else ""
+        told = Expectation(opening, tuple(words)[:MOST_WORDS])
         if told != Expectation():
             found[code] = told
     return found
