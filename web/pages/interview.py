@@ -150,7 +150,7 @@ def _tracks(state: states.State, chosen: str, at_ms: int | None, language: Langu
             query.pop("t")
         found.append(
             Track(
-                label=language.name_of(track) if track else _("As spoken"),
+                label=language.name_of(track) if track else _("Original"),
                 lang=html_lang(track or (spoken[0] if spoken else "")),
                 url=f"{state.interview.address}{'?' if query else ''}{urlencode(query)}#transcript",
                 captions=f"{state.base}/captions.vtt{f'?track={track}' if track else ''}",
