@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamarchive.catalogue import schema
 from streamarchive.catalogue.database import Database
-from streamarchive.errors import ModelUnavailableError
+from streamarchive.errors import ModelUnavailableError, TranscriptionError
 from streamarchive.protocols import Diarizer, MediaStore, ModelInfo, SearchIndex, Transcriber
 from streamarchive.settings import Settings
 
@@ -50,11 +50,11 @@ class Engines:
         return await _load(self.live, "STREAMARCHIVE_LIVE_MODEL" if self._settings.live_model else "")
 
     async def load_translation(self) -> ModelInfo:
-        """The same for passes into English, also where the model is there and cannot translate."""
+        """The same for passes into English. Raises `TranscriptionError` for a model that cannot translate."""
         setting = "STREAMARCHIVE_TRANSLATE_MODEL"
         info = await _load(self.translation, setting if self._settings.translate_model else "")
         if "translate" not in info.capabilities:
-            raise ModelUnavailableError(
+            raise TranscriptionError(
                 f"the model {info.name} cannot translate: "
                 f"set {setting} to one that can, such as medium or large-v3"
             )

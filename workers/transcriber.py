@@ -31,6 +31,7 @@ from streamarchive.models import (
     RecordingId,
     RunStage,
     Take,
+    Turn,
 )
 from streamarchive.protocols import Diarizer, Expectation, ModelInfo, TranscribeOptions, Transcriber
 from streamarchive.services import Services
@@ -69,7 +70,7 @@ async def transcribe(job: JobRun) -> None:
 
 
 async def translate(job: JobRun) -> None:
-    """The same into English, as a track of its own. Raises `ModelUnavailableError` if the model cannot."""
+    """The same into English, as a track of its own. Raises what `Engines.load_translation` does."""
     model = await job.services.engines.load_translation()
     await _pass_over(job, job.services.engines.translation, model, RunStage.TRANSLATION)
 
@@ -114,11 +115,13 @@ async def _hear(
 
 
 async def _rendition(services: Services, source: _Source, run: Run) -> Rendition:
-    """How the lines are written; their speakers too, of what is spoken."""
+    """How the lines are written, and who speaks: in a translation whoever does so in what is spoken."""
     script = expectations.script_of(source.shown_in)
+    if run.stage is RunStage.TRANSLATION:
+        return Rendition(script, await _named_turns(services, source.recording.id))
     apart = any(interview.person_per_channel for interview in source.shown_in)
     diarizer: Diarizer | None = ByChannel() if apart else services.engines.diarizer
-    if diarizer is None or run.stage is RunStage.TRANSLATION:
+    if diarizer is None:
         return Rendition(script)
     try:
         async with aclosing(_whole_sound(services, source, diarizer.channels)) as sound:
@@ -126,6 +129,12 @@ async def _rendition(services: Services, source: _Source, run: Run) -> Rendition
     except TranscriptionError as error:  # the text is worth more than who said it
         logger.warning("recording %s: no speakers: %s", source.recording.id, error)
         return Rendition(script)
+
+
+async def _named_turns(services: Services, recording_id: RecordingId) -> tuple[Turn, ...]:
+    async with services.database.read() as connection:
+        spoken = await transcripts.of_recording(connection, recording_id)
+    return tuple(Turn(cue.start_ms, cue.end_ms, cue.speaker) for cue in spoken if cue.speaker)
 
 
 async def _whole_sound(services: Services, source: _Source, channels: int) -> AsyncGenerator[Samples]:

@@ -1,4 +1,4 @@
-"""A translation on the site: a track of the page, its captions, its exports and its search; and how to get one."""
+"""A translation on the site: a track of the page, its captions, exports and search; and how to get one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from streamarchive import jobs
 from streamarchive.catalogue import tables
-from streamarchive.models import Role, Script
+from streamarchive.models import Role, Script, Stage
 from tests import people
 from tests.people import Client
 from tests.site import Site, draft
@@ -103,6 +103,12 @@ async def test_a_pass_is_asked_for_on_the_desk_once(site: Site, producer: Client
         answer = await producer.post(f"/desk/{talk}/transcript/pass", {"pass": kind})
         assert answer.status == 303
     assert await open_jobs(site) == ["transcribe", "translate"]
+    async with site.services.database.write() as tx:
+        [transcribing] = (
+            await jobs.newest(tx, "transcribe", [str((await site.interview(talk)).recording_id)])
+        ).values()
+        await jobs.cancel(tx, transcribing.id)
+    assert (await site.interview(talk)).stage is Stage.READY  # it is read and played while it is translated
     assert (
         (await producer.get(answer.location.partition("#")[0]))
         .notices[0]
