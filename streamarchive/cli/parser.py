@@ -100,6 +100,7 @@ def _add_archive(add: _Add) -> None:
     export = add("export", "archiving:export", "write an interview's text or media to a file")
     export.add_argument("interview", metavar="INTERVIEW", help="its id, slug or address")
     export.add_argument("--format", choices=TEXT_FORMATS + MEDIA_FORMATS, default="vtt")
+    export.add_argument("--track", default="", metavar="CODE", help="a translation, such as en")
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout (text only)")
     _add_transcribe(
         add("transcribe", "transcribing:transcribe", "media files in, captions out; needs no archive")
