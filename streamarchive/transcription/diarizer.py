@@ -64,13 +64,12 @@ class SherpaDiarizer:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.TaskGroup() as group:
-                answer = group.create_task(_read(process.stdout))
-                complaint = group.create_task(_read(process.stderr))
-                group.create_task(_feed(process.stdin, sound))
+            answer, complaint, _ = await asyncio.gather(
+                _read(process.stdout), _read(process.stderr), _feed(process.stdin, sound)
+            )
             if await process.wait() != 0:
-                raise _refusal(self, complaint.result(), checked=bool(arguments))
-            return answer.result()
+                raise _refusal(self, complaint, checked=bool(arguments))
+            return answer
         finally:
             if process.returncode is None:
                 process.kill()
