@@ -88,6 +88,14 @@ class Event:
     names: Mapping[str, str]
 
 
+class Script(StrEnum):
+    """How the Chinese of an interview is written, whatever the recogniser writes."""
+
+    SIMPLIFIED = "hans"
+    TRADITIONAL = "hant"
+    AS_HEARD = "as heard"
+
+
 @dataclass(frozen=True, slots=True)
 class Interview:
     """What a viewer sees."""
@@ -107,6 +115,9 @@ class Interview:
     out_ms: int | None
     created_at: datetime
     updated_at: datetime
+    script: Script = Script.SIMPLIFIED
+    person_per_channel: bool = False
+    """The recording's left and right channel are a person each."""
 
     @property
     def address(self) -> str:
@@ -300,6 +311,15 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Somebody speaks from here to there. Turns of several people may overlap."""
+
+    start_ms: int
+    end_ms: int
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
 class CueDraft:
     """A timed line that no table knows yet: what an engine or a caption file yields."""
 
@@ -333,6 +353,8 @@ class Cue:
     """A person has changed it: machines keep its times and its speaker and improve only words not locked."""
     read: bool
     """An editor has marked it as read: no machine changes it at all."""
+    track: str = ""
+    """The language that it is a translation into; empty: as spoken."""
 
 
 class RunStage(StrEnum):
@@ -340,6 +362,7 @@ class RunStage(StrEnum):
 
     LIVE = "live"
     FINAL = "final"
+    TRANSLATION = "translation"
     IMPORTED = "imported"
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from streamarchive.models import InterviewId, Word
+from streamarchive.models import InterviewId, Turn, Word
 
 if TYPE_CHECKING:
     import numpy as np
@@ -319,6 +319,16 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a recogniser is told of a language before it listens, as far as it fits."""
+
+    opening: str = ""
+    """A sentence in the script and with the punctuation that its own are to have."""
+    words: tuple[str, ...] = ()
+    """Names and terms that may be said, the most important first."""
+
+
+@dataclass(frozen=True, slots=True)
 class TranscribeOptions:
     """How to decode. `temperatures` are tried in turn until a result passes the guards."""
 
@@ -328,6 +338,8 @@ class TranscribeOptions:
     task: str = "transcribe"
     urgent: bool = False
     """Somebody is watching it live: goes before windows that are not urgent."""
+    expected: Mapping[str, Expectation] = field(default_factory=dict)
+    """By language; of no effect on a model without the capability ``prompts``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +363,8 @@ class WindowResult:
     average_logprob: float
     compression_ratio: float
     temperature: float
+    prompted: tuple[str, ...] = ()
+    """The words of `TranscribeOptions.expected` that the model was told: it may repeat them unheard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +379,7 @@ class ModelInfo:
     note: str = ""
     """What its users must know, e.g. that it is a demo recogniser; empty for ordinary models."""
     capabilities: frozenset[str] = field(default_factory=frozenset)
-    """Of ``words``, ``translate``, ``batch``."""
+    """Of ``words``, ``translate``, ``batch``, ``prompts``."""
     batch_size: int = 1
     """How many windows it likes to get at once."""
 
@@ -387,6 +401,19 @@ class Transcriber(Protocol):
 
     async def close(self) -> None:
         """End the process."""
+
+
+class Diarizer(Protocol):
+    """Says who speaks when, as far as it can be told without knowing anybody."""
+
+    channels: int
+    """How many it listens to: 2 get samples of the shape (n, 2)."""
+
+    async def check(self) -> None:
+        """Raise `ModelUnavailableError`, one sentence, if it cannot."""
+
+    async def turns(self, sound: AsyncIterator[Samples]) -> list[Turn]:
+        """By time; sample 0 is at 0 ms, at 16 kHz. Raises `TranscriptionError`."""
 
 
 # --- media store ----------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from streamarchive.catalogue import schema
 from streamarchive.catalogue.database import Database
-from streamarchive.errors import ModelUnavailableError
-from streamarchive.protocols import MediaStore, ModelInfo, SearchIndex, Transcriber
+from streamarchive.errors import ModelUnavailableError, TranscriptionError
+from streamarchive.protocols import Diarizer, MediaStore, ModelInfo, SearchIndex, Transcriber
 from streamarchive.settings import Settings
 
 
@@ -32,15 +32,33 @@ class Engines:
         """For what is on air."""
         return self._get(self._settings.live_model or self._settings.model)
 
+    @property
+    def translation(self) -> Transcriber:
+        """For passes into English."""
+        return self._get(self._settings.translate_model or self._settings.model)
+
+    @property
+    def diarizer(self) -> Diarizer | None:
+        """Who tells speakers apart by their voices; None where no models are set."""
+        from streamarchive.transcription.diarizer import SherpaDiarizer
+
+        models = self._settings.speaker_segmentation, self._settings.speaker_embedding
+        return SherpaDiarizer(*map(Path, models)) if any(models) else None
+
     async def load_live(self) -> ModelInfo:
         """Load the model for what is on air. Raises `ModelUnavailableError`, naming the setting to change."""
-        try:
-            return await self.live.load()
-        except ModelUnavailableError as error:
-            if not self._settings.live_model:
-                raise
-            sentence = str(error).replace("STREAMARCHIVE_MODEL", "STREAMARCHIVE_LIVE_MODEL")
-            raise ModelUnavailableError(sentence) from error
+        return await _load(self.live, "STREAMARCHIVE_LIVE_MODEL" if self._settings.live_model else "")
+
+    async def load_translation(self) -> ModelInfo:
+        """The same for passes into English. Raises `TranscriptionError` for a model that cannot translate."""
+        setting = "STREAMARCHIVE_TRANSLATE_MODEL"
+        info = await _load(self.translation, setting if self._settings.translate_model else "")
+        if "translate" not in info.capabilities:
+            raise TranscriptionError(
+                f"the model {info.name} cannot translate: "
+                f"set {setting} to one that can, such as medium or large-v3"
+            )
+        return info
 
     def _get(self, model: str) -> Transcriber:
         from streamarchive.transcription.engine_process import EngineProcess
@@ -54,6 +72,15 @@ class Engines:
         """End their processes."""
         for engine in self._made.values():
             await engine.close()
+
+
+async def _load(engine: Transcriber, setting: str) -> ModelInfo:
+    try:
+        return await engine.load()
+    except ModelUnavailableError as error:
+        if not setting:
+            raise
+        raise ModelUnavailableError(str(error).replace("STREAMARCHIVE_MODEL", setting)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +116,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 def check_model(settings: Settings) -> None:
     """Raise `ModelUnavailableError` if a checkpoint is named by a path and is not there."""
-    for name, model in (("MODEL", settings.model), ("LIVE_MODEL", settings.live_model)):
+    models = {
+        "MODEL": settings.model,
+        "LIVE_MODEL": settings.live_model,
+        "TRANSLATE_MODEL": settings.translate_model,
+    }
+    for name, model in models.items():
         is_path = model.endswith(".pt") or "/" in model
         converted = settings.engine == "faster" and (Path(model) / "model.bin").is_file()
         if is_path and not Path(model).is_file() and not converted:

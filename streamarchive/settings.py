@@ -58,6 +58,18 @@ class Settings(BaseModel):
         default="turbo", description="A Whisper name, fetched on first use, or a path to a checkpoint."
     )
     live_model: str = Field(default="", description="A smaller model while on air; default: the same.")
+    translate_model: str = Field(
+        default="",
+        description="The model that translates into English, such as `medium`; default: `MODEL`. `turbo` cannot.",
+    )
+    speaker_segmentation: str = Field(
+        default="", description="ONNX file that tells voices apart, with `SPEAKER_EMBEDDING`; for sherpa-onnx."
+    )
+    speaker_embedding: str = Field(default="", description="ONNX file that knows a voice again.")
+    glossary_prompts: bool = Field(
+        default=True,
+        description="Whether the recogniser is told guests, event and glossary, to hear them better.",
+    )
     device: str = Field(default="auto", description="`auto`, `cpu` or `cuda`.")
     languages: tuple[str, ...] = Field(default=("zh", "en"), description="Languages offered for new interviews.")
     allow_networks: tuple[str, ...] = Field(

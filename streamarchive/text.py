@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import snowballstemmer
 
+from streamarchive.models import Script
+
 if TYPE_CHECKING:
     from opencc import OpenCC
 
@@ -170,6 +172,15 @@ def wordings(text: str) -> tuple[str, ...]:
     distinct = {_words(tokens(other)): other for other in reversed(others)}
     distinct.pop(_words(found), None)
     return tuple(distinct.values())
+
+
+def in_script(text: str, script: Script) -> str:
+    """Chinese in this script, everything else as it is."""
+    kind = {Script.SIMPLIFIED: "t2s", Script.TRADITIONAL: "s2t"}.get(script)
+    if kind is None or text.isascii():
+        return text
+    converted: str = _converter(kind).convert(text.encode(errors="ignore").decode())
+    return converted
 
 
 def _words(found: Iterable[Token]) -> tuple[str, ...]:

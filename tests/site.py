@@ -237,6 +237,24 @@ class Site:
             await transcripts.adopt(tx, run)
         await drain(self.services)
 
+    async def translate(self, interview_id: InterviewId, lines: Sequence[CueDraft]) -> None:
+        """A pass into English that heard these lines."""
+        recording_id = (await self.interview(interview_id)).recording_id
+        assert recording_id is not None
+        async with self.services.database.write() as tx:
+            run = await transcripts.begin_run(
+                tx,
+                recording_id,
+                RunStage.TRANSLATION,
+                engine="test",
+                model="test",
+                model_identity="1",
+                track="en",
+            )
+            await transcripts.append(tx, run, lines, LENGTH_MS)
+            await transcripts.adopt(tx, run)
+        await drain(self.services)
+
     async def go_live(
         self, titles: dict[str, str], visibility: Visibility = Visibility.PUBLIC, **more: object
     ) -> Broadcast:

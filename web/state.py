@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import captioning, changes, interviews, recordings, streams, transcripts
+from streamarchive.catalogue import captioning, changes, interviews, recordings, streams, tracks, transcripts
 from streamarchive.catalogue.captioning import Captioning, Skip
 from streamarchive.models import (
     Asset,
@@ -63,6 +64,8 @@ class State:
     runs: tuple[transcripts.Run, ...]
     change_id: int
     captioning: Captioning | None = None
+    tracks: tuple[str, ...] = ()
+    """The languages that its text has been translated into."""
 
     @property
     def base(self) -> str:
@@ -95,6 +98,7 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
         runs=tuple(await transcripts.runs(connection, recording_id)),
         change_id=change_id,
         captioning=await captioning.of_recording(connection, recording_id),
+        tracks=tuple(await tracks.of_recording(connection, recording_id)),
     )
 
 
@@ -110,14 +114,22 @@ async def load_assets(connection: AsyncConnection, recording_id: RecordingId) ->
     return found
 
 
-async def load_lines(connection: AsyncConnection, interview: Interview) -> tuple[list[Cue], list[Gap]]:
+async def load_lines(
+    connection: AsyncConnection, interview: Interview, track: str = tracks.SPOKEN
+) -> tuple[list[Cue], list[Gap]]:
     """Its cues and gaps, between its in and out point."""
     if interview.recording_id is None:
         return [], []
     begin, end = _cut(interview)
-    cues = await transcripts.of_recording(connection, interview.recording_id)
+    cues = await tracks.lines(connection, interview.recording_id, track)
     shown = [cue for cue in cues if cue.end_ms > begin and cue.start_ms < end]
     return shown, await load_gaps(connection, interview)
+
+
+def track_of(request: web.Request, state: State) -> str:
+    """The translation that a request asks for; as spoken where there is none."""
+    wanted = request.query.get("track", tracks.SPOKEN)
+    return wanted if wanted in state.tracks else tracks.SPOKEN
 
 
 async def load_gaps(connection: AsyncConnection, interview: Interview) -> list[Gap]:
@@ -245,6 +257,7 @@ def job_label(job: Job, language: Language) -> str:
     labels = {
         "ingest": _("Checking the file"),
         "transcribe": _("Transcription"),
+        "translate": _("Translation into English"),
         "live": _("Live transcription"),
         "live_transcribe": _("Live transcription"),
         "finalise": _("Making the recording"),

@@ -60,6 +60,7 @@ class Moment:
     age_ms: int | None = None
     continued: tuple[Piece, ...] = ()
     doubtful: bool = False
+    translated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,9 @@ def guests_of(interview: Interview, code: str) -> tuple[Text, ...]:
     return tuple(name for name in names if name)
 
 
-def moment_url(address: str, at_ms: int) -> str:
-    """The link to this moment."""
-    return f"{address}?t={seconds_of(at_ms)}"
+def moment_url(address: str, at_ms: int, track: str = "") -> str:
+    """The link to this moment of the text as spoken, or of a translation."""
+    return f"{address}?{f'track={track}&' if track else ''}t={seconds_of(at_ms)}"
 
 
 def card(
@@ -169,7 +170,7 @@ def pieces(text: str, spans: Sequence[tuple[int, int]]) -> tuple[Piece, ...]:
 def moment(hit: answers.Moment, address: str, *, age: timedelta | None = None) -> Moment:
     """A hit as the results show it; `age` is how long ago it was said on air."""
     return Moment(
-        url=moment_url(address, hit.cue.start_ms),
+        url=moment_url(address, hit.cue.start_ms, hit.cue.track),
         start_ms=hit.cue.start_ms,
         pieces=pieces(hit.cue.text, hit.spans),
         lang=hit.cue.lang,
@@ -177,6 +178,7 @@ def moment(hit: answers.Moment, address: str, *, age: timedelta | None = None) -
         age_ms=None if age is None else round(age.total_seconds() * 1000),
         continued=pieces(hit.continued, hit.continued_spans),
         doubtful=hit.cue.doubt is not None,
+        translated=bool(hit.cue.track),
     )
 
 
@@ -229,7 +231,7 @@ def _cue_line(cue: Cue, address: str, *, names_speaker: bool, here: bool) -> Lin
         end_ms=cue.end_ms,
         text=cue.text,
         lang=cue.lang,
-        url=moment_url(address, cue.start_ms),
+        url=moment_url(address, cue.start_ms, cue.track),
         speaker=cue.speaker,
         names_speaker=names_speaker and cue.speaker is not None,
         doubt=cue.doubt,

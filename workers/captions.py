@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import captioning, transcripts
 from streamarchive.catalogue.transcripts import Run
+from streamarchive.editing.rendition import AS_HEARD, Rendition
 from streamarchive.errors import FencedError
 from streamarchive.models import RunStage
 from streamarchive.services import Services
@@ -29,11 +30,12 @@ class Captions:
     transaction.
     """
 
-    def __init__(self, services: Services, live: Run, pace: Pace) -> None:
+    def __init__(self, services: Services, live: Run, pace: Pace, rendition: Rendition = AS_HEARD) -> None:
         """`pace` is only read."""
         self._services = services
         self._live = live
         self._pace = pace
+        self._rendition = rendition
         self._said = Said()
         self._reported: tuple[int, Rung] | None = None
         self._reported_at = 0.0
@@ -79,14 +81,15 @@ class Captions:
         covered_ms = max(step.covered_ms, self.covered_ms)
         async with self._services.database.write() as tx:
             await self._require_ours(tx)
-            await transcripts.append(tx, self._live, step.cues, covered_ms)
+            await transcripts.append(tx, self._live, step.cues, covered_ms, self._rendition)
             if step.said is not None:
                 await self._say(tx, step.said)
         self.covered_ms = covered_ms
 
     async def _say(self, tx: AsyncConnection, said: Said) -> None:
         if said != self._said:
-            await captioning.say(tx, self._live.recording_id, asdict(said))
+            written = replace(said, text=self._rendition.text(said.text, said.lang))
+            await captioning.say(tx, self._live.recording_id, asdict(written))
         self._said = said
 
     async def _report(self, tx: AsyncConnection) -> None:
@@ -113,4 +116,5 @@ class Captions:
 
 def is_superseded(runs: Sequence[Run]) -> bool:
     """Whether a final pass is complete: then live lines would only double it."""
-    return any(run.stage is not RunStage.LIVE and run.finished_at is not None for run in runs)
+    complete = (RunStage.FINAL, RunStage.IMPORTED)
+    return any(run.stage in complete and run.finished_at is not None for run in runs)

@@ -11,19 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from streamarchive.catalogue import captioning, interviews, recordings, transcripts
 from streamarchive.catalogue.transcripts import Run
 from streamarchive.catalogue.watch import watch
 from streamarchive.clock import to_ms
+from streamarchive.editing.rendition import Rendition
 from streamarchive.errors import FencedError, StreamArchiveError
-from streamarchive.models import Recording, RecordingId, RecordingState, RunStage, Take
+from streamarchive.models import Recording, RecordingId, RecordingState, RunStage, Script, Take
+from streamarchive.protocols import Expectation
 from streamarchive.services import Services
 from streamarchive.transcription.live import AgreementPolicy, LivePolicy
 from streamarchive.transcription.pace import Pace
 from streamarchive.transcription.turns import Turns
 
+from . import expectations
 from .arriving import Arriving
 from .captions import Captions, is_superseded
 from .listening import Sound, sound_of
@@ -101,6 +105,8 @@ class Follower:
         self._turns = turns or Turns()
         self._pace = pace or Pace()
         self._languages: tuple[str, ...] = ()
+        self._expected: Mapping[str, Expectation] = {}
+        self._script = Script.SIMPLIFIED
         self._looked_at = 0.0
         self._over = False
         self._ends_at_ms: int | None = None
@@ -137,12 +143,13 @@ class Follower:
         live = await self._begin(take)
         if live is None:
             return
-        captions = Captions(self._services, live, self._pace)
+        await self._find_expected()
+        captions = Captions(self._services, live, self._pace, Rendition(self._script))
         self._over, self._ends_at_ms = False, None
         sound = await self._sound(take, captions)
         if sound is not None:
             self.has_heard = True
-            self._languages = await self._find_languages()
+            await self._find_expected()
             await self._listen(take, sound, captions)
         recording, takes = await self._look()
         following = next((later for later in takes if later.number > take.number), None)
@@ -180,7 +187,7 @@ class Follower:
     def _policy(self, at_ms: int) -> LivePolicy:
         self._pace.took(at_ms)
         engine = self._services.engines.live
-        return AgreementPolicy(engine, self._languages, at_ms, self._pace, self._turns)
+        return AgreementPolicy(engine, self._languages, at_ms, self._pace, self._turns, self._expected)
 
     async def _begin(self, take: Take) -> Run | None:
         """The take's live run, new or continued; None if it is done."""
@@ -208,11 +215,14 @@ class Follower:
                 await transcripts.append(tx, live, (), covered_ms)
             return next(r for r in await transcripts.runs(tx, self._recording_id) if r.id == live.id)
 
-    async def _find_languages(self) -> tuple[str, ...]:
+    async def _find_expected(self) -> None:
+        """The languages that are spoken, which names and terms may be, and how Chinese is written."""
+        settings = self._services.settings
         async with self._services.database.read() as connection:
             shown_in = await interviews.of_recording(connection, self._recording_id)
-        wanted = dict.fromkeys(code for interview in shown_in for code in interview.languages)
-        return tuple(wanted) or self._services.settings.languages
+            self._expected = await expectations.expected(connection, shown_in, settings)
+        self._languages = expectations.languages_of(shown_in, settings)
+        self._script = expectations.script_of(shown_in)
 
     async def _sound(self, take: Take, captions: Captions) -> Sound | None:
         """The take's sound as soon as there is any; None if the take is over before."""

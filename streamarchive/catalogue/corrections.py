@@ -15,7 +15,7 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import cues, revisions, speakers, suggestions, tables, transcripts
+from streamarchive.catalogue import cues, revisions, speakers, suggestions, tables, tracks, transcripts
 from streamarchive.catalogue.revisions import Revision, RevisionId, RevisionKind
 from streamarchive.catalogue.suggestions import SuggestionId
 from streamarchive.editing import operations
@@ -116,9 +116,12 @@ async def insert(
     lang: str,
     user_id: int | None,
     speaker: str | None = None,
+    track: str = tracks.SPOKEN,
 ) -> Correction:
-    """A new line, all of it a person's."""
-    transcript_id = await transcripts.ensure(tx, recording_id)
+    """A new line, all of it a person's. Raises `NotFoundError` if there is no such track."""
+    if track != tracks.SPOKEN and track not in await tracks.of_recording(tx, recording_id):
+        raise NotFoundError(f"there is no translation into {track!r}")
+    transcript_id = await transcripts.ensure(tx, recording_id, track)
     await transcripts.hold(tx, transcript_id)
     name = await speakers.ensure(tx, recording_id, speaker)
     line = operations.insert(start_ms, end_ms, text, lang, name)
@@ -213,9 +216,11 @@ async def history(connection: AsyncConnection, cue_id: CueId) -> list[Revision]:
     return await revisions.of_cue(connection, cue_id)
 
 
-async def cue_at(connection: AsyncConnection, recording_id: RecordingId, time_ms: int) -> Cue | None:
+async def cue_at(
+    connection: AsyncConnection, recording_id: RecordingId, time_ms: int, track: str = tracks.SPOKEN
+) -> Cue | None:
     """The line of this moment: the one that holds it, else the last one before it, else the first."""
-    found = await transcripts.of_recording(connection, recording_id)
+    found = await tracks.lines(connection, recording_id, track)
     holding = [cue for cue in found if cue.start_ms <= time_ms < cue.end_ms]
     before = [cue for cue in found if cue.start_ms <= time_ms]
     return next(iter([*holding, *reversed(before), *found]), None)
@@ -227,7 +232,7 @@ async def standing_for(connection: AsyncConnection, cue_id: CueId) -> Cue | None
     cue = found.cue
     if found.current:
         return cue
-    return await cue_at(connection, cue.recording_id, (cue.start_ms + cue.end_ms) // 2)
+    return await cue_at(connection, cue.recording_id, (cue.start_ms + cue.end_ms) // 2, cue.track)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -291,7 +296,8 @@ async def _done(
     gone = [cue.id for cue in before if cue.id not in there]
     if kind is not RevisionKind.SPEAKER:
         await suggestions.forget(tx, [*there, *gone])
-    await cues.announce(tx, recording_id, added=there, removed=gone)
+    translated = any(cue.track != tracks.SPOKEN for cue in (*before, *after))
+    await cues.announce(tx, recording_id, added=there, removed=gone, whole=translated)
     ordered = tuple(sorted(after, key=lambda cue: (cue.start_ms, cue.id)))
     return Correction(revision_id, ordered, tuple(gone))
 

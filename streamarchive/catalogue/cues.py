@@ -33,7 +33,9 @@ async def select_current(connection: AsyncConnection, *conditions: Any) -> list[
 
 def select_all() -> Select[Any]:
     """All lines, vanished ones included, with their recordings."""
-    return select(_t, tables.transcript.c.recording_id).join(tables.transcript)
+    return select(_t, tables.transcript.c.recording_id, tables.transcript.c.lang.label("track")).join(
+        tables.transcript
+    )
 
 
 async def add(
@@ -86,7 +88,7 @@ async def change(tx: AsyncConnection, old: Cue, line: CueDraft, *, human: bool, 
     row = (await tx.execute(statement)).one()
     await _tell_search(tx, [old.id], moved=None if line.start_ms == old.start_ms else old)
     await saved_searches.note(tx, [old.id])
-    return cue(row, old.recording_id)
+    return cue(row, old)
 
 
 async def remove(tx: AsyncConnection, gone: Sequence[Cue], *, by_person: bool = False) -> None:
@@ -204,12 +206,12 @@ def draft(current: Cue) -> CueDraft:
     )
 
 
-def cue(row: Any, recording_id: RecordingId | None = None) -> Cue:  # noqa: ANN401 - a result row
-    """The cue that a row is."""
+def cue(row: Any, old: Cue | None = None) -> Cue:  # noqa: ANN401 - a result row
+    """The cue that a row is; of one of the table alone `old` says whose it is."""
     return Cue(
         id=row.id,
         transcript_id=row.transcript_id,
-        recording_id=recording_id if recording_id is not None else row.recording_id,
+        recording_id=old.recording_id if old else row.recording_id,
         start_ms=row.start_ms,
         end_ms=row.end_ms,
         text=row.text,
@@ -221,6 +223,7 @@ def cue(row: Any, recording_id: RecordingId | None = None) -> Cue:  # noqa: ANN4
         version=row.version,
         human=row.human,
         read=row.read,
+        track=old.track if old else row.track,
     )
 
 

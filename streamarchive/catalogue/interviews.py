@@ -24,6 +24,7 @@ from streamarchive.models import (
     RecordingId,
     RecordingState,
     Role,
+    Script,
     Stage,
     Visibility,
     new_interview_id,
@@ -150,6 +151,13 @@ async def attach(tx: AsyncConnection, interview_id: InterviewId, recording_id: R
 async def set_visibility(tx: AsyncConnection, interview_id: InterviewId, visibility: Visibility) -> None:
     """Show or hide; effective everywhere as soon as `tx` is committed."""
     await _update(tx, interview_id, visibility=visibility)
+
+
+async def set_transcribing(
+    tx: AsyncConnection, interview_id: InterviewId, script: Script, *, person_per_channel: bool
+) -> None:
+    """How its recording is to be transcribed from now on."""
+    await _update(tx, interview_id, script=script, person_per_channel=person_per_channel)
 
 
 async def set_titles(tx: AsyncConnection, interview_id: InterviewId, titles: Mapping[str, str]) -> None:
@@ -380,7 +388,9 @@ async def _load(connection: AsyncConnection, statement: Select[Any]) -> list[Int
                 _is_past().label("past"),
                 exists(
                     select(job.c.id).where(
-                        job.c.recording_id == _t.c.recording_id, job.c.state.in_(["queued", "running"])
+                        job.c.recording_id == _t.c.recording_id,
+                        job.c.state.in_(["queued", "running"]),
+                        job.c.kind != "translate",
                     )
                 ).label("busy"),
             )
@@ -436,4 +446,6 @@ def _interview(row: Any, guests: tuple[Person, ...]) -> Interview:  # noqa: ANN4
         out_ms=row.out_ms,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        script=Script(row.script),
+        person_per_channel=row.person_per_channel,
     )

@@ -21,6 +21,7 @@ from streamarchive.catalogue import captioning, cues, revisions, suggestions, ta
 from streamarchive.catalogue.database import Database, now
 from streamarchive.catalogue.revisions import RevisionKind
 from streamarchive.editing.overlay import Held, Overlay, beside, overlay
+from streamarchive.editing.rendition import AS_HEARD, Rendition
 from streamarchive.errors import NotFoundError
 from streamarchive.models import (
     Cue,
@@ -56,11 +57,11 @@ class Run:
     finished_at: datetime | None
 
 
-async def ensure(tx: AsyncConnection, recording_id: RecordingId) -> TranscriptId:
-    """The recording's transcript as spoken; made when there is none."""
+async def ensure(tx: AsyncConnection, recording_id: RecordingId, track: str = "") -> TranscriptId:
+    """The recording's transcript as spoken, or its translation into a language; made when there is none."""
     table = tables.transcript
     make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
-    values = {"recording_id": recording_id, "kind": "spoken", "lang": ""}
+    values = {"recording_id": recording_id, "kind": "translation" if track else "spoken", "lang": track}
     await tx.execute(make(table).values(**values).on_conflict_do_nothing())
     statement = select(table.c.id).where(*(table.c[name] == value for name, value in values.items()))
     return TranscriptId((await tx.execute(statement)).scalar_one())
@@ -86,9 +87,10 @@ async def begin_run(
     model_identity: str,
     note: str = "",
     settings: Mapping[str, Any] | None = None,
+    track: str = "",
 ) -> Run:
-    """Begin a pass, or continue the unfinished one that was begun alike."""
-    transcript_id = await ensure(tx, recording_id)
+    """Begin a pass, or continue the unfinished one that was begun alike. `track` is what it translates into."""
+    transcript_id = await ensure(tx, recording_id, track)
     for run in await runs(tx, recording_id):
         same = (run.stage, run.engine, run.model_identity, dict(run.settings)) == (
             stage,
@@ -142,7 +144,13 @@ async def runs(connection: AsyncConnection, recording_id: RecordingId) -> list[R
     ]
 
 
-async def append(tx: AsyncConnection, run: Run, drafts: Sequence[CueDraft], covered_ms: int) -> None:
+async def append(
+    tx: AsyncConnection,
+    run: Run,
+    drafts: Sequence[CueDraft],
+    covered_ms: int,
+    rendition: Rendition = AS_HEARD,
+) -> None:
     """Write what the run has heard up to `covered_ms`; the lines of a live run become cues at once."""
     if drafts:
         rows = [{"run_id": run.id, **cues.line_values(draft)} for draft in drafts]
@@ -152,7 +160,7 @@ async def append(tx: AsyncConnection, run: Run, drafts: Sequence[CueDraft], cove
     )
     if run.stage is RunStage.LIVE and drafts:
         await hold(tx, run.transcript_id)
-        free = await _beside(tx, run.transcript_id, drafts)
+        free = await _beside(tx, run.transcript_id, rendition.of(drafts))
         made = await cues.add(tx, run.transcript_id, free, run_id=run.id)
         await cues.announce(tx, run.recording_id, added=[cue.id for cue in made])
 
@@ -165,27 +173,28 @@ class Laid:
     overlay: Overlay
 
 
-async def lay(database: Database, run: Run) -> Laid:
+async def lay(database: Database, run: Run, rendition: Rendition = AS_HEARD) -> Laid:
     """Compute what `adopt` will write, with nobody waiting: hours of edited text take seconds."""
     async with database.read() as connection:
-        lines = await _lines(connection, run)
+        lines = await _lines(connection, run, rendition)
     return Laid(lines, await asyncio.to_thread(lines.overlaid))
 
 
-async def adopt(tx: AsyncConnection, run: Run, laid: Laid | None = None) -> None:
+async def adopt(tx: AsyncConnection, run: Run, laid: Laid | None = None, rendition: Rendition = AS_HEARD) -> None:
     """Finish the run and make its lines the cues, under everything that people have done.
 
     A cue that is the same in both keeps its id, and so does every one that a person has changed. With `laid`
-    the writing is short, unless somebody has changed the lines since.
+    the writing is short, unless somebody has changed the lines since. The rendition is that of `laid`.
     """
     await hold(tx, run.transcript_id)
-    lines = await _lines(tx, run)
+    lines = await _lines(tx, run, rendition)
     if laid is None or laid.lines != lines:
         laid = Laid(lines, await asyncio.to_thread(lines.overlaid))
     await _improve(tx, run, lines.held, laid.overlay)
     await _replace(tx, run, lines.machine, laid.overlay.machine)
     await finish_run(tx, run)
-    await captioning.forget_skips(tx, run.recording_id)
+    if run.stage is not RunStage.TRANSLATION:
+        await captioning.forget_skips(tx, run.recording_id)
     await cues.announce(tx, run.recording_id, whole=True)
 
 
@@ -325,13 +334,13 @@ class _Lines:
         return overlay(held, self.struck, self.heard, [cues.draft(cue) for cue in self.machine])
 
 
-async def _lines(connection: AsyncConnection, run: Run) -> _Lines:
+async def _lines(connection: AsyncConnection, run: Run, rendition: Rendition) -> _Lines:
     current = await cues.select_current(connection, _t.c.transcript_id == run.transcript_id)
     return _Lines(
         held=tuple(cue for cue in current if cue.human or cue.read),
         machine=tuple(cue for cue in current if not (cue.human or cue.read)),
         struck=tuple(await revisions.struck(connection, run.transcript_id)),
-        heard=tuple(await run_lines(connection, run.id)),
+        heard=tuple(rendition.of(await run_lines(connection, run.id))),
     )
 
 
@@ -382,5 +391,5 @@ async def _replace(tx: AsyncConnection, run: Run, old: Sequence[Cue], lines: Seq
     await cues.add(tx, run.transcript_id, reversed(added), run_id=run.id)
 
 
-def _face(line: Cue | CueDraft) -> tuple[int, int, str]:
-    return line.start_ms, line.end_ms, line.text
+def _face(line: Cue | CueDraft) -> tuple[int, int, str, str | None]:
+    return line.start_ms, line.end_ms, line.text, line.speaker

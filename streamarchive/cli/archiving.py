@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from streamarchive import captions, ingest
 from streamarchive.catalogue import database as clock
-from streamarchive.catalogue import interviews, recordings, streams, transcripts
+from streamarchive.catalogue import interviews, recordings, streams, tracks
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.cli import console, waiting
 from streamarchive.cli.parser import MEDIA_FORMATS, languages_of
@@ -126,7 +126,10 @@ async def export(settings: Settings, options: argparse.Namespace) -> None:
             if interview.recording_id is None:
                 raise NotFoundError(f"the interview {interview.id} has no recording yet")
             recording = await recordings.get(connection, interview.recording_id)
-            cues = await transcripts.of_recording(connection, interview.recording_id)
+            known = await tracks.of_recording(connection, interview.recording_id)
+            if options.track not in (tracks.SPOKEN, *known):
+                raise NotFoundError(f"the interview {interview.id} has no translation into {options.track!r}")
+            cues = await tracks.lines(connection, interview.recording_id, options.track)
         if options.format in MEDIA_FORMATS:
             await _export_media(services, recording, AssetKind(options.format), options.output)
         else:

@@ -12,7 +12,7 @@ from streamarchive.catalogue import schema
 from streamarchive.cli import console
 from streamarchive.errors import StreamArchiveError
 from streamarchive.media import commands, disk, sandbox
-from streamarchive.protocols import ModelInfo, TranscribeOptions, Transcriber
+from streamarchive.protocols import Diarizer, ModelInfo, TranscribeOptions, Transcriber
 from streamarchive.services import Engines, Services, open_services
 from streamarchive.settings import Settings, redact
 
@@ -84,15 +84,30 @@ async def _store(services: Services) -> Finding:
 
 
 async def _models(settings: Settings) -> list[Finding]:
-    """The model of the final pass, and the one on air where it is another."""
+    """The model of the final pass, those on air and of translations where they are others, and of speakers."""
     engines = Engines(settings)
     try:
         found = [await _model("model", lambda: engines.final.load())]
         if settings.live_model not in ("", settings.model):
             found.append(await _model("live model", engines.load_live))
-        return found
+        if settings.translate_model not in ("", settings.model):
+            found.append(await _model("translation", engines.load_translation))
+        return [*found, await _speakers(engines.diarizer)]
     finally:
         await engines.close()
+
+
+async def _speakers(diarizer: Diarizer | None) -> Finding:
+    """That nobody tells voices apart is no fault."""
+    if diarizer is None:
+        return Finding(
+            "speakers", ok=True, sentence="told apart by channel and by people; no models of voices are set"
+        )
+    try:
+        await diarizer.check()
+    except StreamArchiveError as error:
+        return Finding("speakers", ok=False, sentence=str(error))
+    return Finding("speakers", ok=True, sentence="told apart by their voices")
 
 
 async def _model(subject: str, load: Callable[[], Awaitable[ModelInfo]]) -> Finding:

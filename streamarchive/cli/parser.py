@@ -100,6 +100,7 @@ def _add_archive(add: _Add) -> None:
     export = add("export", "archiving:export", "write an interview's text or media to a file")
     export.add_argument("interview", metavar="INTERVIEW", help="its id, slug or address")
     export.add_argument("--format", choices=TEXT_FORMATS + MEDIA_FORMATS, default="vtt")
+    export.add_argument("--track", default="", metavar="CODE", help="a translation, such as en")
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout (text only)")
     _add_transcribe(
         add("transcribe", "transcribing:transcribe", "media files in, captions out; needs no archive")
@@ -111,6 +112,7 @@ def _add_transcribe(transcribe: argparse.ArgumentParser) -> None:
     transcribe.add_argument("--engine", choices=("openai", "faster"), help="default: the setting")
     transcribe.add_argument("--model", metavar="MODEL", help="a Whisper name or a path; default: the setting")
     transcribe.add_argument("--language", action="append", metavar="CODE", help="may be repeated")
+    transcribe.add_argument("--glossary", type=Path, metavar="FILE", help="names and terms to expect, as CSV")
     transcribe.add_argument("--translate", action="store_true", help="into English")
     transcribe.add_argument("--format", choices=TEXT_FORMATS, default="vtt")
     transcribe.add_argument("--json", action="store_const", const="json", dest="format")

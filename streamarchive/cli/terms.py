@@ -27,16 +27,14 @@ async def export(settings: Settings, options: argparse.Namespace) -> None:
 
 async def take(settings: Settings, options: argparse.Namespace) -> None:
     """Take a list, whole or not at all. Raises `UsageError` with the faults, a line each."""
-    reading = _read(options.file)
-    if reading.faults:
-        raise UsageError(_told(options.file, reading.faults))
+    entries = entries_in(options.file)
     async with open_services(settings) as services:
         if options.dry_run:
             async with services.database.read() as connection:
-                plan = await glossary.plan(connection, reading.entries)
+                plan = await glossary.plan(connection, entries)
         else:
             async with services.database.write() as tx:
-                plan = await glossary.take(tx, reading.entries)
+                plan = await glossary.take(tx, entries)
                 await accounts.audit(tx, None, "glossary imported", options.file.name, plan.as_json())
     if options.json:
         console.out_json(plan.counts)
@@ -47,11 +45,15 @@ async def take(settings: Settings, options: argparse.Namespace) -> None:
         console.note("Nothing was changed.")
 
 
-def _read(file: Path) -> glossaries.Reading:
+def entries_in(file: Path) -> tuple[glossaries.Entry, ...]:
+    """All of a list. Raises `UsageError` with the faults, a line each."""
     try:
-        return glossaries.from_bytes(file.read_bytes())
+        reading = glossaries.from_bytes(file.read_bytes())
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
+    if reading.faults:
+        raise UsageError(_told(file, reading.faults))
+    return reading.entries
 
 
 def _told(file: Path, faults: tuple[glossaries.Fault, ...]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from streamarchive import captions
 from streamarchive.cli import console
 from streamarchive.cli.parser import languages_of
+from streamarchive.cli.terms import entries_in
 from streamarchive.errors import StreamArchiveError, UsageError
 from streamarchive.media import probe
 from streamarchive.models import CueDraft
@@ -22,14 +23,20 @@ async def transcribe(settings: Settings, options: argparse.Namespace) -> int:
     """Print or write the captions of each file. No archive is opened; exit status 1 if a file failed."""
     targets = _targets(options)
     chosen = {name: value for name in ("engine", "model") if (value := getattr(options, name))}
+    if options.model:
+        chosen["translate_model"] = options.model
     settings = settings.model_copy(update=chosen)
     check_model(settings)
     engines = Engines(settings)
     failed = False
     try:
+        engine = engines.final
+        if options.translate:
+            await engines.load_translation()
+            engine = engines.translation
         for file, target in targets:
             try:
-                console.write_file(target, await _captions(file, engines.final, settings, options))
+                console.write_file(target, await _captions(file, engine, settings, options))
             except StreamArchiveError as error:
                 if len(targets) == 1 or options.debug:
                     raise
@@ -60,13 +67,19 @@ def _targets(options: argparse.Namespace) -> list[tuple[Path, Path | None]]:
 
 
 async def _captions(file: Path, engine: Transcriber, settings: Settings, options: argparse.Namespace) -> str:
+    from streamarchive.transcription import vocabulary
     from streamarchive.transcription.passes import PassSettings, transcribe_file
 
     if not file.is_file():
         raise StreamArchiveError(f"there is no file {file}")
     info = await probe.probe(file)
     task = "translate" if options.translate else "transcribe"
-    how = PassSettings(languages_of(options, settings), TranscribeOptions(task=task))
+    languages = languages_of(options, settings)
+    terms = entries_in(options.glossary) if options.glossary else ()
+    told = (
+        vocabulary.expected((), terms, languages) if settings.glossary_prompts and not options.translate else {}
+    )
+    how = PassSettings(languages, TranscribeOptions(task=task, expected=told))
     with console.progress(f"Transcribing {file.name}") as show:
         found = await transcribe_file(file, engine, how, lambda done_ms: show(done_ms / max(info.duration_ms, 1)))
     lines = _word_by_word(found.cues) if options.words and options.format != "json" else found.cues

@@ -225,15 +225,15 @@ def inspect(path: Path, demuxers: str = FILE_DEMUXERS) -> list[str]:
     return ["-v", "info", *_arguments(output)]
 
 
-def pcm(path: Path) -> list[str]:
-    """Decode a file's sound to 16 kHz mono samples (32-bit little-endian floats) on stdout.
+def pcm(path: Path, channels: int = 1) -> list[str]:
+    """Decode a file's sound to 16 kHz samples (32-bit little-endian floats, channels in turn) on stdout.
 
     Where the sound begins later than the file, or is missing, there is silence: sample n is at n / 16000 s.
     """
-    return _samples(_file_input(path), first_pts=0)
+    return _samples(_file_input(path), channels, first_pts=0)
 
 
-def pcm_from_transport_stream() -> list[str]:
+def pcm_from_transport_stream(channels: int = 1) -> list[str]:
     """The same for MPEG-TS on stdin as it comes, but sample 0 is the first packet of sound.
 
     Time stamps are taken as they are (``copyts``), else a jump of more than ten seconds would be closed up.
@@ -246,12 +246,12 @@ def pcm_from_transport_stream() -> list[str]:
         probesize=65_536,
         analyzeduration=1_000_000,
     )
-    return ["-copyts", *_samples(source)]
+    return ["-copyts", *_samples(source, channels)]
 
 
-def _samples(source: Any, **options: int) -> list[str]:  # noqa: ANN401
+def _samples(source: Any, channels: int, **options: int) -> list[str]:  # noqa: ANN401
     sound = source["a:0"].filter("aresample", 16_000, **{"async": 1, **options})
-    output = ffmpeg.output(sound, "pipe:1", f="f32le", ac=1, acodec="pcm_f32le", flush_packets=1)
+    output = ffmpeg.output(sound, "pipe:1", f="f32le", ac=channels, acodec="pcm_f32le", flush_packets=1)
     return _arguments(output)
 
 

@@ -154,7 +154,8 @@ def _hit(interview: Interview, moment: Moment, site: str) -> dict[str, Any]:
         "doubtful": cue.doubt is not None,
         "spans": [list(span) for span in moment.spans],
         "continued": moment.continued or None,
-        "url": f"{site}{moment_path(interview, cue.start_ms)}",
+        "translated": bool(cue.track),
+        "url": f"{site}{moment_path(interview, cue.start_ms, cue.track)}",
     }
 
 
@@ -162,7 +163,7 @@ def _reference(interview: Interview) -> str:
     return interview.address.rsplit("/", 1)[-1]
 
 
-def moment_path(interview: Interview, at_ms: int) -> str:
-    """The address of this moment, without the site: `/interviews/…?t=93.2`."""
+def moment_path(interview: Interview, at_ms: int, track: str = "") -> str:
+    """Without the site: `/interviews/…?t=93.2`, of a translation `/interviews/…?track=en&t=93.2`."""
     seconds = f"{at_ms / 1000:.3f}".rstrip("0").rstrip(".")
-    return f"{interview.address}?t={seconds}"
+    return f"{interview.address}?{f'track={track}&' if track else ''}t={seconds}"

@@ -29,15 +29,16 @@ def samples_to_ms(samples: int) -> int:
     return (samples * 1000 + SAMPLE_RATE // 2) // SAMPLE_RATE
 
 
-async def decode(file: Path, name: str | None = None) -> AsyncGenerator[Samples]:
+async def decode(file: Path, name: str | None = None, *, channels: int = 1) -> AsyncGenerator[Samples]:
     """The sound of a file, in pieces of `PIECE_SAMPLES`; what is damaged is skipped over.
 
-    `name` is what people call the file. Raises `UnreadableMediaError` if nothing can be decoded, `NoSoundError`
-    if there is no sound in it.
+    Of two `channels` the pieces have the shape (samples, 2); a file that has one gives it twice. `name` is what
+    people call the file. Raises `UnreadableMediaError` if nothing can be decoded, `NoSoundError` if there is no
+    sound in it.
     """
-    async with await sandbox.start(commands.pcm(file), sandbox.DECODE) as process:
+    async with await sandbox.start(commands.pcm(file, channels), sandbox.DECODE) as process:
         found = False
-        async for samples in _pieces(process.stdout):
+        async for samples in _pieces(process.stdout, channels):
             found = True
             yield samples
         await process.wait()
@@ -45,17 +46,20 @@ async def decode(file: Path, name: str | None = None) -> AsyncGenerator[Samples]
         raise _unreadable(name or file.name, process)
 
 
-async def decode_transport_stream(data: AsyncIterator[bytes], *, live: bool = False) -> AsyncGenerator[Samples]:
+async def decode_transport_stream(
+    data: AsyncIterator[bytes], *, live: bool = False, channels: int = 1
+) -> AsyncGenerator[Samples]:
     """The sound of MPEG-TS that comes in pieces of any length, from one decoder.
 
     Sample 0 is the first packet of sound. Pieces have `PIECE_SAMPLES`, or come as soon as anything is decoded
     if `live`. Nothing at all comes of a stream without sound. What `data` raises is raised here.
     """
-    arguments = commands.pcm_from_transport_stream()
+    arguments = commands.pcm_from_transport_stream(channels)
     async with await sandbox.start(arguments, sandbox.LISTEN, feed=True) as process:
         feeding = asyncio.create_task(_feed(process, data))
         try:
-            async for samples in _available(process.stdout) if live else _pieces(process.stdout):
+            pieces = _available(process.stdout) if live else _pieces(process.stdout, channels)
+            async for samples in pieces:
                 yield samples
             await feeding
         finally:
@@ -75,16 +79,22 @@ async def _feed(process: FfmpegProcess, data: AsyncIterator[bytes]) -> None:
         process.stdin.close()
 
 
-async def _pieces(stream: asyncio.StreamReader) -> AsyncIterator[Samples]:
-    """Whole pieces, then what is left."""
+async def _pieces(stream: asyncio.StreamReader, channels: int) -> AsyncIterator[Samples]:
+    """Whole pieces, then what is left; of several channels in the shape (samples, channels)."""
+    frame = _SAMPLE_BYTES * channels
     while True:
         try:
-            raw = await stream.readexactly(PIECE_SAMPLES * _SAMPLE_BYTES)
+            raw = await stream.readexactly(PIECE_SAMPLES * frame)
         except asyncio.IncompleteReadError as end:
-            if len(end.partial) >= _SAMPLE_BYTES:
-                yield sanitised(end.partial)
+            if len(end.partial) >= frame:
+                yield _by_channel(end.partial[: len(end.partial) // frame * frame], channels)
             return
-        yield sanitised(raw)
+        yield _by_channel(raw, channels)
+
+
+def _by_channel(raw: bytes, channels: int) -> Samples:
+    samples = sanitised(raw)
+    return samples if channels == 1 else samples.reshape(-1, channels)
 
 
 async def _available(stream: asyncio.StreamReader) -> AsyncIterator[Samples]:

@@ -156,7 +156,8 @@ def is_multilingual(dims: Dimensions) -> bool:
 def card(model: str) -> dict[str, Any]:
     """What ``NAME.json`` beside ``NAME.pt`` says. Empty without one.
 
-    It may say ``name``, ``note``, ``languages`` (codes) and ``translates`` (true or false).
+    It may say ``name``, ``note``, ``languages`` (codes), and true or false of ``translates`` and ``prompts``
+    (whether it hears better what it has been told to expect).
     """
     path = Path(model).with_suffix(".json")
     if not Path(model).is_file() or not path.is_file():
@@ -175,6 +176,8 @@ def describe(model: str, dims: Dimensions, device: str, codes: tuple[str, ...]) 
     abilities = {"words", "batch"}
     if multilingual and about.get("translates", _can_translate(dims)):
         abilities.add("translate")
+    if about.get("prompts", True):
+        abilities.add("prompts")
     return ModelInfo(
         name=str(about.get("name") or Path(model).stem),
         identity=identity(model),

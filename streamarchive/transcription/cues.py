@@ -61,11 +61,18 @@ def drafts(result: WindowResult, allowed: Sequence[str]) -> list[CueDraft]:
             text=piece.text,
             lang=line_language(piece.text, result.language, allowed),
             words=piece.words,
-            doubt=guards.doubt(piece.text, piece.words, result.average_logprob, piece.seconds),
+            doubt=guards.doubt(piece.text, piece.words, result.average_logprob, piece.seconds, result.prompted),
         )
         for line in result.lines
         for piece in _pieces(line)
+        if not _is_echo(piece, result)
     ]
+
+
+def _is_echo(piece: _Piece, result: WindowResult) -> bool:
+    return guards.is_echo(
+        piece.text, piece.words, result.prompted, result.no_speech_probability, result.average_logprob
+    )
 
 
 def ends_sentence(text: str) -> bool:

@@ -17,9 +17,10 @@ import numpy as np
 
 from streamarchive.errors import TranscriptionError
 from streamarchive.models import Word
-from streamarchive.protocols import Line, ModelInfo, TranscribeOptions, Window, WindowResult
-from streamarchive.transcription import guards
+from streamarchive.protocols import Expectation, Line, ModelInfo, TranscribeOptions, Window, WindowResult
+from streamarchive.transcription import guards, prompts
 from streamarchive.transcription.languages import choose, line_language
+from streamarchive.transcription.prompts import Prompt
 from streamarchive.transcription.tokens import timed_lines
 from streamarchive.transcription.words import FRAME_MS, TimedTokens, TokenTimes, line_words
 
@@ -104,6 +105,7 @@ class _Open:
     window: Window
     samples: Samples
     allowed: list[str]
+    prompt: Prompt = field(default_factory=Prompt)
     start: int | None = 0
     """From which frame it has to be decoded yet; None when nothing is missing."""
     features: Features = None
@@ -125,6 +127,7 @@ class _Open:
             average_logprob=min(one.decoded.average_logprob for one in self.tries),
             compression_ratio=max(guards.compression_ratio(one.text) for one in self.tries),
             temperature=max(one.temperature for one in self.tries),
+            prompted=self.prompt.words,
         )
 
 
@@ -208,16 +211,11 @@ def _decode(
 
 
 def _ask(engine: Engine, one: _Open, options: TranscribeOptions) -> Ask:
-    prompt: tuple[int, ...] = ()
-    if one.window.prompt:
-        tokenizer = engine.tokenizer(one.language, options.task)
-        prompt = tuple(tokenizer.encode(" " + one.window.prompt.strip())[-_LONGEST_PROMPT:])
+    told = options.expected.get(one.language) if "prompts" in engine.info.capabilities else None
+    encode = engine.tokenizer(one.language, options.task).encode
+    one.prompt = prompts.prompt(encode, one.language, told or Expectation(), one.window.prompt or "")
     # A window that is decoded once more, after an interruption, gives the same text.
-    return Ask(one.features, one.language, prompt, seed=one.window.start_ms + (one.start or 0))
-
-
-_LONGEST_PROMPT = 223
-"""Tokens; half of what the model can hold, less one."""
+    return Ask(one.features, one.language, one.prompt.tokens, seed=one.window.start_ms + (one.start or 0))
 
 
 def _judged(engine: Engine, one: _Open, decoded: Decoded, temperature: float) -> _Try:

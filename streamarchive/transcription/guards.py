@@ -2,7 +2,8 @@
 
 Recognisers loop, and they make up text where nobody speaks. The compression ratio misses short Chinese loops
 (谢谢观看 three times compresses to 1.64 only), hence the n-gram and rate limits beside it. What is doubtful is
-marked, never deleted.
+marked, never deleted, except for an echo: words of the glossary that the model was told to expect and that it
+repeats where it heard next to nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
+from collections.abc import Sequence
 from statistics import median
 
 from streamarchive.models import Word
@@ -24,6 +26,7 @@ _UNITS_A_SECOND = 12.0
 REPEATS = "repeats itself"
 UNSURE = "hardly understood"
 STOCK_PHRASE = "stock phrase"
+ECHO = "may repeat the glossary unheard"
 
 _STOCK_PHRASES = frozenset(
     {
@@ -72,15 +75,48 @@ def loops(text: str, seconds: float) -> bool:
     return any(_repeated(units, size) for size in range(1, longest + 1))
 
 
-def doubt(text: str, words: tuple[Word, ...], logprob: float, seconds: float) -> str | None:
-    """Why an editor should look at this line; None where there is no reason."""
+def doubt(
+    text: str, words: tuple[Word, ...], logprob: float, seconds: float, told: Sequence[str] = ()
+) -> str | None:
+    """Why an editor should look at this line; None where there is no reason. `told` was in the prompt."""
     if runs_away(text, seconds):
         return REPEATS
-    probabilities = [word.probability for word in words if word.probability is not None]
-    unsure = logprob < LOGPROB_LIMIT or (bool(probabilities) and median(probabilities) < 0.4)
+    unsure = logprob < LOGPROB_LIMIT or _is_unsure(words)
     if unsure and "".join(_units(text)) in _STOCK_PHRASES:
         return STOCK_PHRASE
-    return UNSURE if unsure else None
+    if unsure:
+        return UNSURE
+    return ECHO if lists_the_told(text, told) else None
+
+
+def is_echo(text: str, words: tuple[Word, ...], told: Sequence[str], no_speech: float, logprob: float) -> bool:
+    """Whether it is nothing but words that the model was told to expect, and was not heard: not even the model
+    is sure of it."""
+    unsure = no_speech > NO_SPEECH_LIMIT or logprob < LOGPROB_LIMIT or _is_unsure(words)
+    return unsure and _told_in(text, told) > 0
+
+
+def lists_the_told(text: str, told: Sequence[str]) -> bool:
+    """Whether it is several of these words and nothing else, as they stand in a prompt."""
+    return _told_in(text, told) > 1
+
+
+def _told_in(text: str, told: Sequence[str]) -> int:
+    """How many of these words a text consists of; 0 if it says anything else."""
+    left, count = _units(text), 0
+    known = sorted((units for word in told if (units := _units(word))), key=len, reverse=True)
+    while left:
+        length = next((len(units) for units in known if left[: len(units)] == units), 0)
+        if not length:
+            return 0
+        left, count = left[length:], count + 1
+    return count
+
+
+def _is_unsure(words: tuple[Word, ...]) -> bool:
+    """Whether the model is not sure of most of these words."""
+    probabilities = [word.probability for word in words if word.probability is not None]
+    return bool(probabilities) and median(probabilities) < 0.4
 
 
 def _units(text: str) -> list[str]:

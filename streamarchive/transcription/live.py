@@ -7,12 +7,13 @@ enough has been heard to give a stretch to the engine, and how much of the answe
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from streamarchive.models import CueDraft, Word
-from streamarchive.protocols import Transcriber, Window, WindowResult
+from streamarchive.protocols import Expectation, Transcriber, Window, WindowResult
 from streamarchive.transcription import audio, cues, guards
 from streamarchive.transcription.hypotheses import agreed, prompt_from, split, text_of, whole_sentences, words_of
 from streamarchive.transcription.listener import Listener
@@ -79,6 +80,7 @@ class PausePolicy:
     pace: Pace = field(default_factory=Pace)
     turns: Turns = field(default_factory=Turns)
     """Shared by all broadcasts that share the engine."""
+    expected: Mapping[str, Expectation] = field(default_factory=dict)
     rules: CuttingRules = LIVE_RULES
     _listener: Listener = field(init=False)
     _prompt: str | None = None
@@ -118,7 +120,9 @@ class PausePolicy:
     async def _ask(self, span: Span, *, provisional: bool) -> WindowResult:
         """What the engine hears; a hearing of speech that goes on is not tried twice."""
         window = Window(self._listener.samples(span), self._at(span.start), self.languages, self._prompt)
-        options = replace(self.pace.options, temperatures=(0.0,)) if provisional else self.pace.options
+        options = replace(self.pace.options, expected=self.expected)
+        if provisional:
+            options = replace(options, temperatures=(0.0,))
         asked_at = time.monotonic()
         async with self._turn(asked_at, provisional=provisional):
             [result] = [result async for result in self.engine.transcribe([window], options)]

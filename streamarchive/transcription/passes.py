@@ -11,18 +11,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamarchive.models import CueDraft
-from streamarchive.protocols import TranscribeOptions, Transcriber, Window
+from streamarchive.protocols import TranscribeOptions, Transcriber, Window, WindowResult
 from streamarchive.transcription import audio, cues
 from streamarchive.transcription.listener import Listener
 from streamarchive.transcription.windows import FRAME_MS, FRAME_SAMPLES, Span
 
 if TYPE_CHECKING:
     from streamarchive.protocols import Samples
+
+
+ENGLISH = "en"
+"""What Whisper translates into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class PassSettings:
     """Where the sound begins on the media clock."""
     covered_ms: int = 0
     """Windows that begin before this have been done (`Step.covered_ms` of an earlier, interrupted pass)."""
+    omits_english: bool = False
+    """Of a translation: windows that are in English give no lines."""
 
 
 Progress = Callable[[int], None]
@@ -148,7 +154,7 @@ class _Batch:
         done = [window.start_ms < mark for window in windows]
         lines: list[tuple[CueDraft, ...]] = [()] * len(windows)
         if not all(done):
-            lines = await _heard_in(windows, self._engine, self._settings.options)
+            lines = await _heard_in(windows, self._engine, self._settings)
         return [
             Step(() if was_done else found, _at(span.end, self._settings))
             for span, was_done, found in zip(spans, done, lines, strict=True)
@@ -156,10 +162,21 @@ class _Batch:
 
 
 async def _heard_in(
-    windows: Sequence[Window], engine: Transcriber, options: TranscribeOptions
+    windows: Sequence[Window], engine: Transcriber, settings: PassSettings
 ) -> list[tuple[CueDraft, ...]]:
-    results = [result async for result in engine.transcribe(windows, options)]
-    return [tuple(cues.drafts(result, window.languages)) for result, window in zip(results, windows, strict=True)]
+    results = [result async for result in engine.transcribe(windows, settings.options)]
+    if settings.options.task == "transcribe":
+        return [tuple(cues.drafts(result, w.languages)) for result, w in zip(results, windows, strict=True)]
+    return [
+        () if result.language == ENGLISH and settings.omits_english else tuple(_translated(result))
+        for result in results
+    ]
+
+
+def _translated(result: WindowResult) -> list[CueDraft]:
+    """Lines in English, whatever the window was heard as."""
+    drafts = cues.drafts(replace(result, language=ENGLISH), (ENGLISH,))
+    return [replace(draft, lang=ENGLISH) for draft in drafts]
 
 
 def _at(frame: int, settings: PassSettings) -> int:

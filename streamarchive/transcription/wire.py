@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from streamarchive.models import Word
-from streamarchive.protocols import Line, ModelInfo, TranscribeOptions, Window, WindowResult
+from streamarchive.protocols import Expectation, Line, ModelInfo, TranscribeOptions, Window, WindowResult
 
 if TYPE_CHECKING:
     from streamarchive.protocols import Samples
@@ -61,12 +61,18 @@ def windows_from_wire(message: Mapping[str, Any], payload: bytes) -> tuple[list[
     """The reverse of `windows_to_wire`."""
     options = dict(message["options"])
     options["temperatures"] = tuple(options["temperatures"])
+    options["expected"] = expected_from_json(options["expected"])
     samples, windows, at = bytes_to_samples(payload), list[Window](), 0
     for one in message["windows"]:
         own = samples[at : at + one["samples"]]
         at += one["samples"]
         windows.append(Window(own, one["start_ms"], tuple(one["languages"]), one["prompt"]))
     return windows, TranscribeOptions(**options)
+
+
+def expected_from_json(values: Mapping[str, Any]) -> dict[str, Expectation]:
+    """What `asdict` made of each `Expectation`, by language."""
+    return {code: Expectation(one["opening"], tuple(one["words"])) for code, one in values.items()}
 
 
 def samples_to_bytes(samples: Samples) -> bytes:
@@ -92,7 +98,7 @@ def result_from_wire(message: Mapping[str, Any]) -> WindowResult:
         Line(line["start_ms"], line["end_ms"], line["text"], tuple(Word(**word) for word in line["words"]))
         for line in message["lines"]
     )
-    return WindowResult(**{**message, "lines": lines})
+    return WindowResult(**{**message, "lines": lines, "prompted": tuple(message["prompted"])})
 
 
 def info_to_wire(info: ModelInfo) -> Message:

@@ -18,7 +18,7 @@ import pytest_asyncio
 import streamarchive.demo
 from streamarchive.demo.voices import UNHEARD
 from streamarchive.errors import EngineDiedError, ModelUnavailableError, TranscriptionError
-from streamarchive.protocols import TranscribeOptions, Window
+from streamarchive.protocols import Expectation, TranscribeOptions, Window
 from streamarchive.transcription.engine_process import EngineProcess
 from tests.voices import speech, speeches
 from tests.waiting import until_async
@@ -159,6 +159,35 @@ def matching(found, said):
             nearest = min(starts, key=lambda start: abs(start - word.start_ms))
             remaining.remove(next(entry for entry in remaining if entry[1] == nearest))
             yield word, nearest
+
+
+@pytest.fixture(scope="module")
+def prompted_checkpoint(tmp_path_factory):
+    """The same weights, said to be a model that listens better for being told."""
+    folder = tmp_path_factory.mktemp("prompted")
+    shutil.copy(CHECKPOINT, folder / "prompted.pt")
+    (folder / "prompted.json").write_text('{"languages": ["en", "zh"], "translates": true}')
+    return folder / "prompted.pt"
+
+
+TOLD = replace(GREEDY, expected={"en": Expectation("", ("engineers", "London"))})
+
+
+async def test_expected_words_are_told_in_their_language_only(running, spoken, prompted_checkpoint):
+    windows = [Window(spoken(ENGLISH[1]), 0, ("en",)), Window(spoken(MANDARIN[0]), 30_000, ("zh",))]
+    async with running(prompted_checkpoint) as engine:
+        assert "prompts" in (await engine.load()).capabilities
+        english, mandarin = await heard(engine, windows, TOLD)
+        english_before, mandarin_before = await heard(engine, windows)
+    assert (english.prompted, mandarin.prompted) == (("engineers", "London"), ())
+    assert english.average_logprob != english_before.average_logprob
+    assert mandarin == mandarin_before
+
+
+async def test_a_model_that_is_confused_by_prompts_is_not_told(shared, spoken):
+    window = Window(spoken(ENGLISH[1]), 0, ("en",))
+    assert "prompts" not in (await shared.load()).capabilities
+    assert await heard(shared, [window], TOLD) == await heard(shared, [window])
 
 
 async def test_a_prompt_is_taken_and_one_that_is_too_long_is_cut(shared, spoken):

@@ -11,8 +11,9 @@ from sqlalchemy import select, update
 
 from streamarchive.catalogue import changes, corrections, outbox, tables, transcripts
 from streamarchive.catalogue.database import Database
+from streamarchive.editing.rendition import Rendition
 from streamarchive.errors import NotFoundError
-from streamarchive.models import Cue, CueDraft, CueId, RecordingId, RunStage
+from streamarchive.models import Cue, CueDraft, CueId, RecordingId, RunStage, Script
 from tests import factories
 from tests.factories import line
 
@@ -43,6 +44,26 @@ async def mark(database: Database, cue: Cue, **values: object) -> None:
 
 async def adopt(database: Database, recording_id: RecordingId, *lines: CueDraft) -> None:
     await factories.heard(database, recording_id, *lines, stage=RunStage.FINAL)
+
+
+# --- what is read of what was heard ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", [RunStage.LIVE, RunStage.FINAL])
+async def test_chinese_is_read_in_one_script_and_kept_as_it_was_heard(
+    database: Database, stage: RunStage
+) -> None:
+    _, recording_id = await factories.uploaded(database)
+    heard = replace(line(0, "這個系統很乾淨。"), lang="zh")
+    rendition = Rendition(Script.SIMPLIFIED)
+    run = await factories.run(database, recording_id, stage)
+    async with database.write() as tx:
+        await transcripts.append(tx, run, [heard], 30_000, rendition)
+        if stage is RunStage.FINAL:
+            await transcripts.adopt(tx, run, rendition=rendition)
+        kept = await transcripts.run_lines(tx, run.id)
+    assert [each.text for each in kept] == ["這個系統很乾淨。"]
+    assert await texts(database, recording_id) == ["这个系统很干净。"]
 
 
 # --- runs ---------------------------------------------------------------------------------------------------

@@ -38,15 +38,16 @@ async def interview(request: web.Request) -> web.StreamResponse:
         found = await open_interview(connection, request[VISIT].asker, request.match_info["id"])
         state = await states.load_state(connection, found)
     duration_ms = state.recording.duration_ms if state.recording else 0
-    return answer_with({**_values(found, services.settings.site), "duration_ms": duration_ms})
+    values = _values(found, services.settings.site)
+    return answer_with({**values, "duration_ms": duration_ms, "translations": list(state.tracks)})
 
 
 async def transcript(request: web.Request) -> web.StreamResponse:
-    """Its lines with words and times: `{"language", "duration_ms", "cues": […]}`."""
+    """Its lines with words and times: `{"language", "duration_ms", "cues": […]}`; `track=en` of a translation."""
     async with request.app[SERVICES].database.read() as connection:
         found = await open_interview(connection, request[VISIT].asker, request.match_info["id"])
         state = await states.load_state(connection, found)
-        cues, _ = await states.load_lines(connection, found)
+        cues, _ = await states.load_lines(connection, found, states.track_of(request, state))
     return answer_with(captions.to_json(cues, state.recording.duration_ms if state.recording else 0))
 
 

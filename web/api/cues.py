@@ -92,7 +92,7 @@ async def suggestion(request: web.Request) -> web.StreamResponse:
 
 
 async def insert(request: web.Request) -> web.StreamResponse:
-    """A new line: `start_ms`, `end_ms`, `text`, `lang` and perhaps `speaker`."""
+    """A new line: `start_ms`, `end_ms`, `text`, `lang`, perhaps `speaker`, and `track` of a translation."""
     body = await _body(request)
     asker = request[VISIT].asker
     match body:
@@ -104,7 +104,7 @@ async def insert(request: web.Request) -> web.StreamResponse:
         interview = await open_interview(tx, asker, request.match_info["id"])
         if interview.recording_id is None:
             raise NotFoundError("this interview has no recording yet, so it has no lines")
-        speaker = body.get("speaker")
+        speaker, track = body.get("speaker"), body.get("track")
         done = await corrections.insert(
             tx,
             interview.recording_id,
@@ -114,6 +114,7 @@ async def insert(request: web.Request) -> web.StreamResponse:
             lang,
             asker.user.id if asker.user else None,
             speaker if isinstance(speaker, str) else None,
+            track if isinstance(track, str) else "",
         )
     return web.json_response(_answer(done), status=201)
 

@@ -64,6 +64,9 @@ async def page(
             "held_at": interview.held_at,
             "visibility": interview.visibility,
             "has_recording": interview.recording_id is not None,
+            "script": interview.script,
+            "person_per_channel": interview.person_per_channel,
+            "translations": [visit.language.name_of(track) for track in state.tracks],
             "player": states.player(state),
             "duration_ms": state.recording.duration_ms if state.recording else 0,
             "change_id": state.change_id,
@@ -137,6 +140,8 @@ def done_sentence(what: str, language: Language) -> str:
         "next": _("The next interview has begun; this one ends here. The cut can be moved by its in point."),
         "uploaded": _("The file has arrived and is being checked."),
         "chosen": _("The page shows this recording now."),
+        "transcribe": _("The recording is transcribed again. Until that is done the text stays as it is."),
+        "translate": _("The recording is translated into English. The text appears beside the one as spoken."),
         "retried": _("It is tried again."),
         "cancelled": _("It is cancelled."),
     }.get(what, "")

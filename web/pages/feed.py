@@ -80,7 +80,7 @@ def _entry(feed: ElementTree.Element, each: FoundMoment, site: str, code: str) -
     _add(entry, "id", f"{_tag(site)}interviews/{interview.id}/{cue.start_ms}")
     _add(entry, "title", f"{interview.title(code)}, {clock(cue.start_ms)}")
     _add(entry, "updated", _time(_said_at(each)))
-    _link(entry, "alternate", f"{site}{moment_path(interview, cue.start_ms)}", "text/html")
+    _link(entry, "alternate", f"{site}{moment_path(interview, cue.start_ms, cue.track)}", "text/html")
     speaker = f"{cue.speaker}: " if cue.speaker else ""
     said = f"{speaker}{cue.text}{' ' + each.moment.continued + '…' if each.moment.continued else ''}"
     content = _add(entry, "content", said)

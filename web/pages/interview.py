@@ -6,6 +6,8 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,7 +39,8 @@ async def show(request: web.Request) -> web.StreamResponse:
                 _with_query(interview.address, request), headers={"Cache-Control": "no-cache"}
             )
         state = await states.load_state(connection, interview)
-        cues, gaps = await states.load_lines(connection, interview)
+        track = states.track_of(request, state)
+        cues, gaps = await states.load_lines(connection, interview, track)
         skips = await states.load_skips(connection, interview)
         editor = visit.asker.has(Role.EDITOR)
         names = await _speakers(connection, interview, visit.language) if editor else []
@@ -59,8 +62,9 @@ async def show(request: web.Request) -> web.StreamResponse:
         "change_id": state.change_id,
         "lines": shown,
         "here_line": next((line for line in shown if line.here), None),
-        "caption_lang": html_lang(captions.main_language(cues) or "und"),
-        "downloads": _downloads(state, shown, visit.language),
+        "track": track,
+        "tracks": _tracks(state, track, at_ms, visit.language),
+        "downloads": _downloads(state, shown, track, visit.language),
         "problems": states.problems(state, visit),
         "work": states.work(state, visit.language),
         "model_note": states.model_note(state),
@@ -124,14 +128,48 @@ def _persons(interview: Interview, language: Language) -> list[dict[str, Text | 
     ]
 
 
-def _downloads(state: states.State, shown: list[Line], language: Language) -> list[Download]:
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A language that the text can be read in. `url` is its page, `captions` its WebVTT."""
+
+    label: str
+    lang: str
+    url: str
+    captions: str
+    current: bool
+
+
+def _tracks(state: states.State, chosen: str, at_ms: int | None, language: Language) -> list[Track]:
+    """As spoken first, then the translations."""
+    _ = language.gettext
+    spoken = state.interview.languages
+    found = []
+    for track in ("", *state.tracks):
+        query = {key: value for key, value in (("track", track), ("t", seconds_of(at_ms or 0))) if value}
+        if at_ms is None:
+            query.pop("t")
+        found.append(
+            Track(
+                label=language.name_of(track) if track else _("Original"),
+                lang=html_lang(track or (spoken[0] if spoken else "")),
+                url=f"{state.interview.address}{'?' if query else ''}{urlencode(query)}#transcript",
+                captions=f"{state.base}/captions.vtt{f'?track={track}' if track else ''}",
+                current=track == chosen,
+            )
+        )
+    return found
+
+
+def _downloads(state: states.State, shown: list[Line], track: str, language: Language) -> list[Download]:
+    """The text of the track that is shown, and the media."""
     _ = language.gettext
     stem = state.interview.slug or state.interview.id
+    query, suffix_of_track = (f"?track={track}", f".{track}") if track else ("", "")
     found = []
     if any(not line.gap for line in shown):
         names = {"vtt": "WebVTT", "srt": "SRT", "txt": _("Text"), "json": "JSON"}
         found = [
-            Download(label, f"{state.base}/captions.{suffix}", f"{stem}.{suffix}")
+            Download(label, f"{state.base}/captions.{suffix}{query}", f"{stem}{suffix_of_track}.{suffix}")
             for suffix, label in names.items()
         ]
     if state.interview.stage is not Stage.LIVE:
@@ -147,7 +185,8 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
     async with services.database.read() as connection:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         state = await states.load_state(connection, interview)
-        cues, gaps = await states.load_lines(connection, interview)
+        track = states.track_of(request, state)
+        cues, gaps = await states.load_lines(connection, interview, track)
         skips = await states.load_skips(connection, interview)
     values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap, visit) for gap in gaps]
     values += [states.skip_json(skip) for skip in skips]
@@ -171,7 +210,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     async with services.database.read() as connection:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         state = await states.load_state(connection, interview)
-        cues, _ = await states.load_lines(connection, interview)
+        cues, _ = await states.load_lines(connection, interview, states.track_of(request, state))
     duration_ms = state.recording.duration_ms if state.recording else 0
     return web.Response(
         text=await asyncio.to_thread(written.write, cues, duration_ms),

@@ -54,7 +54,7 @@ async def save(request: web.Request) -> web.StreamResponse:
     except EditError as error:
         return await _page(request, problem=str(error), typed=typed, status=400)
     at_ms = done.cues[0].start_ms if done.cues else 0
-    raise web.HTTPSeeOther(moment_url(interview.address, at_ms))
+    raise web.HTTPSeeOther(moment_url(interview.address, at_ms, done.cues[0].track if done.cues else ""))
 
 
 async def _apply(
@@ -155,7 +155,7 @@ async def _page(
         "names": names,
         "suggestions": [one for one in suggested if one.at is None],
         "steps": sorted(past, key=_when, reverse=True),
-        "back": moment_url(interview.address, cue.start_ms),
+        "back": moment_url(interview.address, cue.start_ms, cue.track),
         "new_term": words,
         "new_term_url": address,
     }

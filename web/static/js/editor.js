@@ -262,7 +262,7 @@ class Editing {
     const following = neighbour(this.line, 1);
     const end = Math.max(start + 500, Math.min(following ? Number(following.dataset.start) : start + 2000, start + 2000));
     const lang = word.languages.split(" ").find((code) => this.words.lang.startsWith(code)) ?? this.words.lang;
-    const answer = await send("POST", `/api${page.dataset.base}/cues`, undefined, { start_ms: start, end_ms: end, text: "…", lang }).catch(() => null);
+    const answer = await send("POST", `/api${page.dataset.base}/cues`, undefined, { start_ms: start, end_ms: end, text: "…", lang, track: document.getElementById("interview").dataset.track }).catch(() => null);
     if (!answer || answer.status >= 300) return this.#say(answer?.error ?? word.offline);
     tell(answer);
     open(document.getElementById(answer.lines[0].key), "all");

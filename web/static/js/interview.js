@@ -5,7 +5,7 @@ import { follow } from "./site.js";
 import { clock, Transcript } from "./transcript.js";
 
 const page = document.getElementById("interview");
-const { base, address, change } = page.dataset;
+const { base, address, change, track } = page.dataset;
 const word = document.getElementById("wording").dataset;
 const notice = document.getElementById("notice");
 const bar = document.getElementById("live-bar");
@@ -15,7 +15,7 @@ let stage = page.dataset.stage;
 let player = null;
 let waitingFor = null; // a moment of the media clock that cannot be played yet
 
-const transcript = new Transcript(document.getElementById("lines"), address, { onSeek: (ms) => seek(ms, true) });
+const transcript = new Transcript(document.getElementById("lines"), track ? `${address}?track=${track}&` : `${address}?`, { onSeek: (ms) => seek(ms, true) });
 
 function say(text, button, action) {
   notice.replaceChildren(text ?? "");
@@ -144,7 +144,7 @@ function show(state) {
 }
 
 async function readAnew() {
-  const answer = await fetch(`${base}/lines.json`, { cache: "no-store" });
+  const answer = await fetch(`${base}/lines.json${track ? `?track=${track}` : ""}`, { cache: "no-store" });
   if (!answer.ok) return;
   const { lines, state } = await answer.json();
   transcript.replace(lines);
@@ -165,6 +165,7 @@ follow(
   `${base}/events`,
   {
     lines: ({ added, removed }) => {
+      if (track) return readAnew(); // a translation is shown together with some of what is spoken
       removed.forEach((key) => transcript.remove(key));
       added.forEach((line) => transcript.put(line));
       update();

@@ -126,7 +126,7 @@ export class Transcript {
       words.textContent = line.skipped ? skipped.replace("{time}", clock(line.end_ms - line.start_ms)) : line.text;
       return element;
     }
-    time.href = `${this.address}?t=${line.start_ms / 1000}`;
+    time.href = `${this.address}t=${line.start_ms / 1000}`;
     // What was suggested for another text does not hold for this one.
     if (words.textContent !== line.text) for (const old of element.querySelectorAll(".suggestion")) old.remove();
     this.#write(words, line);
