@@ -2,11 +2,11 @@
 
     python benchmarks/recorder_load.py [--streams 50] [--minutes 10]
 
-One recorder records so many 720p streams (H.264 at 2.6 Mb/s with AAC, HLS in pieces of two seconds) without
-transcription and without the spool for it. nginx serves them from files, so that little but the recorder is
-measured; 50 streams write 1 GB a minute. Wanted: at most 1 % of a core and 25 MB of private memory a stream,
-ffmpeg and the recorder's own process together; no gap, no second take, no hole in the media, and no moment at
-which the newest segment of a stream is older than two of its lengths.
+One recorder records so many 720p streams (H.264 at 2.6 Mb/s with AAC, HLS in pieces of two seconds), the spool
+for live transcribers included, without transcription. nginx serves them from files, so that little but the
+recorder is measured; 50 streams write 1 GB a minute. Wanted: at most 1 % of a core and 25 MB of private memory a
+stream, ffmpeg and the recorder's own process together; no gap, no second take, no hole in the media, and no
+moment at which the newest segment of a stream is older than two of its lengths.
 """
 
 from __future__ import annotations
