@@ -128,7 +128,7 @@ async def media_clock(services: Services, recording_id: RecordingId) -> Clocks:
     sound: dict[int, float] = {}
     for segment in segments:
         data = b"".join([chunk async for chunk in services.store.read(segment.key)])
-        picture.update(_pictures(data, segment))
+        picture = dict(_pictures(data, segment)) | picture
         sound.update(_near(_bursts(data, segment), picture))
     return Clocks(picture, sound)
 
@@ -146,10 +146,13 @@ def errors(read: Readings, expected: Readings) -> list[float]:
 
 
 def _pictures(data: bytes, segment: MediaSegment | None) -> Iterator[tuple[int, float]]:
+    """The first time that each moment is shown: in place of a torn picture, an older one is shown again."""
+    seen = set[int]()
     with _opened(data, segment) as container:
         for frame in _decoded(container, "video"):
             shown = read_strip(frame.to_ndarray(format="gray"))
-            if shown is not None and frame.pts is not None:
+            if shown is not None and frame.pts is not None and shown not in seen:
+                seen.add(shown)
                 yield shown, _place(float(frame.pts * frame.time_base), segment)
 
 
