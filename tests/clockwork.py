@@ -27,6 +27,7 @@ from streamarchive.demo.picture import HEIGHT, WIDTH, Picture, read_strip
 from streamarchive.media.commands import ffmpeg_path
 from streamarchive.models import MediaSegment, RecordingId
 from streamarchive.services import Services
+from tests.truth import SPLIT
 
 FRAME_MS = 40
 BURST_MS = 250
@@ -82,18 +83,8 @@ def encode(
 def make_pieces(folder: Path, seconds: int, *, starts_s: float = 0.0) -> list[Path]:
     """The source in pieces of a second, with B-frames; its time stamps begin with so many seconds."""
     folder.mkdir(parents=True)
-    split = [
-        "-f",
-        "segment",
-        "-segment_time",
-        "1",
-        "-segment_format",
-        "mpegts",
-        "-individual_header_trailer",
-        "0",
-    ]
     options = ["-bf", "2", "-output_ts_offset", f"{starts_s:.3f}"]
-    encode(seconds, *split, folder / "piece%05d.ts", options=options)
+    encode(seconds, *SPLIT, folder / "piece%05d.ts", options=options)
     return sorted(folder.glob("piece*.ts"))
 
 
@@ -129,7 +120,7 @@ async def media_clock(services: Services, recording_id: RecordingId) -> Clocks:
     for segment in segments:
         data = b"".join([chunk async for chunk in services.store.read(segment.key)])
         picture = dict(_pictures(data, segment)) | picture
-        sound.update(_near(_bursts(data, segment), picture))
+        sound.update(counted(_bursts(data, segment), picture))
     return Clocks(picture, sound)
 
 
@@ -137,7 +128,7 @@ def file_clock(file: Path) -> Clocks:
     """What a player of this file shows and plays, edit lists and all."""
     data = file.read_bytes()
     picture = dict(_pictures(data, None))
-    return Clocks(picture, dict(_near(_bursts(data, None), picture)))
+    return Clocks(picture, dict(counted(_bursts(data, None), picture)))
 
 
 def errors(read: Readings, expected: Readings) -> list[float]:
@@ -161,11 +152,16 @@ def _bursts(data: bytes, segment: MediaSegment | None) -> list[tuple[int, float]
     with _opened(data, segment) as container:
         first = _EDGE_MS if segment is not None else 0
         return [
-            (_number(samples, at), _place(began + at / 1000, segment))
+            (number, _place(began + at / 1000, segment))
             for began, samples in _stretches(container)
-            for at in _onsets(samples)
+            for number, at in bursts_in(samples)
             if first <= at <= len(samples) * 1000 / SOUND_RATE - _EDGE_MS
         ]
+
+
+def bursts_in(samples: np.ndarray) -> list[tuple[int, float]]:
+    """The number of each burst, modulo `_PITCHES`, and after how many milliseconds it begins."""
+    return [(_number(samples, at), at) for at in _onsets(samples)]
 
 
 def _opened(data: bytes, segment: MediaSegment | None) -> av.container.InputContainer:
@@ -214,8 +210,8 @@ def _number(samples: np.ndarray, at_ms: float) -> int:
     return round((int(spectrum.argmax()) * 10 - _LOWEST_HZ) / _STEP_HZ) % _PITCHES
 
 
-def _near(bursts: Iterable[tuple[int, float]], picture: Readings) -> Iterator[tuple[int, float]]:
-    """Bursts with the source's time, of those that their number may mean the one nearest to the picture."""
+def counted(bursts: Iterable[tuple[int, float]], picture: Readings) -> Iterator[tuple[int, float]]:
+    """Bursts with the source's time: of those that a number may mean, the one nearest to the picture."""
     times = np.array(sorted((at, shown) for shown, at in picture.items()))
     for number, at in bursts:
         near = times[np.abs(times[:, 0] - at).argmin()]

@@ -18,6 +18,9 @@ from tests.waiting import until_async
 
 HLS_MS = 200
 FILE_MS = 40
+BLOCK_SAMPLES = 4096
+LATENCY_SECONDS = 2 * BLOCK_SAMPLES / clockwork.SOUND_RATE
+"""How long before its `playbackTime` the browser has a block of sound: it fills one while another is played."""
 
 OPEN = """async (address) => {
     const scripts = performance.getEntriesByType("resource").map(({ name }) => name);
@@ -46,6 +49,32 @@ for name, value in (("WIDTH", WIDTH), ("HEIGHT", HEIGHT), ("ROW", STRIP_TOP + ST
     READ = READ.replace(name, str(value))
 
 
+LISTEN = """async ([from, to]) => {
+    const { player } = window, video = player.element;
+    const seeked = new Promise((resolve) => video.addEventListener("seeked", resolve, { once: true }));
+    player.seek(from);
+    await seeked;
+    window.context ??= new AudioContext({ sampleRate: RATE });
+    await context.resume();
+    window.source ??= context.createMediaElementSource(video);
+    const tap = context.createScriptProcessor(BLOCK, 1, 1), blocks = [], pairs = [];
+    tap.onaudioprocess = ({ inputBuffer, playbackTime }) => {
+        const samples = inputBuffer.getChannelData(0);
+        blocks.push([playbackTime, Array.from(samples, (sample) => Math.round(sample * 32767))]);
+        if (!video.paused) pairs.push([context.currentTime, player.now()]);
+    };
+    source.connect(tap).connect(context.destination);
+    video.muted = false;
+    await video.play();
+    while (player.now() < to) await new Promise((resolve) => setTimeout(resolve, 100));
+    video.pause();
+    source.disconnect();
+    tap.onaudioprocess = null;
+    return { blocks, pairs };
+}"""
+LISTEN = LISTEN.replace("RATE", str(clockwork.SOUND_RATE)).replace("BLOCK", str(BLOCK_SAMPLES))
+
+
 class Viewer:
     """Reads the time off the picture of a player in a page."""
 
@@ -67,7 +96,7 @@ class Viewer:
         # A take's sound may begin before its picture: players go on to where there is one.
         assert -1 <= now - ms <= 100, "the player has gone elsewhere"
         # A picture is shown for 40 ms; what is shown in its middle is on time.
-        return round(now - self.expected[shown] - clockwork.FRAME_MS / 2)
+        return round(now - self.expected.picture[shown] - clockwork.FRAME_MS / 2)
 
     async def errors(self, moments):
         return {ms: await self.error(ms) for ms in moments}
@@ -82,6 +111,36 @@ class Viewer:
         await until_async(lambda: self.page.evaluate(f"player.now() > {border_ms + 700}"), "the next take")
         await self.page.evaluate("player.element.pause()")
         return await self.error(await self.page.evaluate("player.now()"))
+
+    async def hear(self, border_ms):
+        """When each burst of sound is heard, before a reconnect and after it; right before it, sound is torn."""
+        heard = await self.page.evaluate(LISTEN, [border_ms - 2500, border_ms + 2000])
+        pairs = np.array(heard["pairs"])
+        found = []
+        for began, samples in _stretches(heard["blocks"]):
+            for number, after in clockwork.bursts_in(samples):
+                at = began + after / 1000
+                near = pairs[np.abs(pairs[:, 0] - at) < 0.3]
+                if len(near):
+                    now = float(np.median(near[:, 1] - 1000 * near[:, 0])) + 1000 * at
+                    found.append((number, now))
+        apart = [(number, now) for number, now in found if not -1000 < now - border_ms < 300]
+        return dict(clockwork.counted(apart, self.expected.picture))
+
+
+def _stretches(blocks):
+    """Blocks that follow each other without a hole, joined; with the time of the first sample, in seconds."""
+    parts, began, end = [], 0.0, 0.0
+    for at, samples in blocks:
+        if parts and abs(at - end) > 0.001:
+            yield began, np.concatenate(parts)
+            parts = []
+        if not parts:
+            began = at - LATENCY_SECONDS
+        parts.append(np.array(samples) / 32767)
+        end = at + len(samples) / clockwork.SOUND_RATE
+    if parts:
+        yield began, np.concatenate(parts)
 
 
 async def takes_of(crashes):
@@ -138,11 +197,18 @@ async def watch_live(site, chromium, url, crashes):
     expected = await clockwork.media_clock(site.services, stream.recording_id)
     async with opened(chromium, url) as page:
         playlist = await page.locator("#player").evaluate("player => player.dataset.playlist")
-        viewer = Viewer(page, expected.picture)
+        viewer = Viewer(page, expected)
         await viewer.open(playlist)
         found = await viewer.errors(moments(end_ms, borders))
         found |= {f"over {border}": await viewer.play_across(border) for border in borders[1:]}
+        heard = {}
+        for border in borders[1:]:
+            heard |= await viewer.hear(border)
+    late = clockwork.errors(heard, expected.sound)
     assert max(map(abs, found.values())) <= HLS_MS, found
+    assert len(late) >= 10
+    # At each of the two reconnects a burst may be torn and its number misread.
+    assert sorted(map(abs, late))[-3] <= HLS_MS, sorted(late)
 
 
 async def watch_archived(site, chromium, url, crashes):
@@ -150,7 +216,7 @@ async def watch_archived(site, chromium, url, crashes):
     borders, end_ms = await takes_of(crashes)
     expected = await clockwork.media_clock(site.services, stream.recording_id)
     async with opened(chromium, url) as page:
-        viewer = Viewer(page, expected.picture)
+        viewer = Viewer(page, expected)
         await viewer.open()
         found = await viewer.errors(moments(end_ms, borders))
     # Where pictures are missing, the one before stays.
