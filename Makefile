@@ -46,9 +46,11 @@ check: install-tools ## Style, types, import rules
 bench: install-tools ## The measured claims, measured here in small (takes a while)
 	@set -e; run() { echo "== $$*"; .venv/bin/python "$$@"; }; \
 	run benchmarks/accuracy.py --minutes 5; \
+	run benchmarks/clocks.py; \
 	run benchmarks/live.py; \
 	run benchmarks/recorder_crashes.py --kills 10 --hls-kills 5 --rounds 2; \
 	run benchmarks/recorder_load.py --streams 10 --minutes 2; \
+	run benchmarks/recorder_stalls.py; \
 	run benchmarks/recording.py; \
 	run benchmarks/saved_searches.py; \
 	run benchmarks/search.py --cues 100000; \

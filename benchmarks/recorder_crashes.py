@@ -6,7 +6,8 @@
 pictures, so what is missing is counted. One run reads an endless response that begins with the last key frame
 and repeats nothing; one reads HLS, whose window holds twelve seconds. Wanted: at most 1.0 s lost beyond the
 restart, which is the time from the kill until ffmpeg reads the source again; all that was committed whole, in
-order and once. About 12 s a kill.
+order and once. 10 to 12 s a kill; the two runs, each with an archive of its own, go on at the same time, so that
+100 kills take some 20 minutes.
 
 *Others*: ffmpeg alone, copying the same source into what others record to, killed after some seconds; lost is the
 time from the last picture that can be read to the kill.
@@ -23,11 +24,12 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from streamarchive.media import commands
 from streamarchive.media.segments import read_tracks, whole_packets
-from streamarchive.services import open_services
+from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings
 from tests.crashes import Crashes, Kill, random_kills
 from tests.truth import RATE, Truth, broadcast, make_pieces
@@ -59,21 +61,30 @@ def main() -> None:
 
 async def measure(options: argparse.Namespace) -> None:
     """Everything, over one broadcast made beforehand."""
-    draw = random.Random(options.seed)
+    draws = {name: random.Random(f"{options.seed} {name}") for name in ("endless", "hls", "others")}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         seconds = max(_SECONDS_A_KILL * max(options.kills, options.hls_kills), 18 * options.rounds) + 60
         pieces = await asyncio.to_thread(make_pieces, folder / "pieces", seconds)
-        for name, kills in (("endless", options.kills), ("hls", options.hls_kills)):
-            if kills:
-                report(name, await ours(folder / name, pieces, name, kills, draw))
+
+        runs = [("endless", options.kills), ("hls", options.hls_kills)]
+        async with AsyncExitStack() as stack:
+            archives = [
+                await stack.enter_async_context(open_services(Settings(data_dir=folder / name)))
+                for name, _ in runs
+            ]
+            async with asyncio.TaskGroup() as tasks:
+                for services, (name, kills) in zip(archives, runs, strict=True):
+                    tasks.create_task(ours(services, pieces, name, kills, draws[name]))
         if options.rounds:
-            await compare(folder, pieces, options.rounds, draw)
+            await compare(folder, pieces, options.rounds, draws["others"])
 
 
-async def ours(folder: Path, pieces: Sequence[Path], name: str, kills: int, draw: random.Random) -> list[Kill]:
-    """The costs of so many kills of one recording; raises if anything committed is not as it was."""
-    async with open_services(Settings(data_dir=folder)) as services, broadcast(pieces) as truth:
+async def ours(services: Services, pieces: Sequence[Path], name: str, kills: int, draw: random.Random) -> None:
+    """Print what so many kills of one recording cost; raises if anything committed is not as it was."""
+    if not kills:
+        return
+    async with broadcast(pieces) as truth:
         crashes = Crashes(services, truth)
         try:
             await crashes.begin(truth.endless if name == "endless" else truth.hls)
@@ -84,7 +95,7 @@ async def ours(folder: Path, pieces: Sequence[Path], name: str, kills: int, draw
         costs = await crashes.check()
         _, segments, takes = await crashes.state()
     print(f"\n{name}: {len(segments)} segments in {len(takes)} takes re-hashed, in order, no picture twice")
-    return costs
+    report(name, costs)
 
 
 def report(name: str, costs: Sequence[Kill]) -> None:
@@ -95,7 +106,8 @@ def report(name: str, costs: Sequence[Kill]) -> None:
         if own:
             print(f"  {victim:7} restart           {_spread([cost.restart for cost in own])}")
             print(f"  {victim:7} lost              {_spread([cost.lost for cost in own])}")
-    print(f"  all     lost beyond restart {_spread([cost.beyond for cost in costs])[2:]}  (wanted: at most 1.0)")
+    beyond = _spread([cost.beyond for cost in costs])[2:]
+    print(f"  all     lost beyond restart {beyond}  (wanted: at most 1.0)", flush=True)
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -393,6 +393,44 @@ def nginx_rtmp(on_publish: str = "") -> Iterator[str]:
             yield url
 
 
+NGINX_FILES = """
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    sendfile on;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; }}
+    server {{
+        listen 127.0.0.1:{port};
+        root {root};
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def file_server(root: Path) -> Iterator[str]:
+    """URL of a server that gives out the files below a folder, at hardly any cost to this machine."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        raise MissingServiceError("no nginx (Debian: apt install nginx-light)")
+    with _folder("nginx") as folder:
+        port = free_port()
+        (folder / "nginx.conf").write_text(NGINX_FILES.format(port=port, root=root))
+        command: list[str | Path] = [program, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"]
+        with _running(command, f"http://127.0.0.1:{port}", folder, stop=signal.SIGTERM) as server:
+            until(lambda: _listens(server, port), "nginx to start")
+            yield server.url
+
+
 @contextlib.contextmanager
 def rtsp_server() -> Iterator[str]:
     """URL of a server for RTSP with cameras; see `tests/rtsp_source.py`."""

@@ -14,6 +14,7 @@ from aiohttp import web as http
 
 from streamarchive.catalogue import interviews, recordings, streams, transcripts
 from streamarchive.clock import to_ticks
+from streamarchive.media.segments import read_times
 from streamarchive.models import (
     AssetKind,
     CueDraft,
@@ -120,7 +121,7 @@ class Broadcast:
                 sha256=stored.sha256,
                 start_ticks=start,
                 duration_ticks=to_ticks(SEGMENT_MS),
-                pts_ticks=to_ticks(self.picture * SEGMENT_MS),
+                pts_ticks=read_times(file.read_bytes()).first_pts,
                 arrived_at=datetime.now(UTC),
             )
             async with self.site.services.database.write() as tx:

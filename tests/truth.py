@@ -24,6 +24,9 @@ RATE = 25
 """Pictures a second; a piece lasts one."""
 WINDOW = 12
 """Pieces that the playlist lists."""
+# One muxer for all pieces: its packets are counted through, as they are in a broadcast.
+SPLIT = ("-f", "segment", "-segment_time", "1", "-segment_format", "mpegts", "-individual_header_trailer", "0")
+"""How ffmpeg makes pieces."""
 _STEPS = 10
 """In so many steps each piece of the endless response is sent."""
 
@@ -34,18 +37,7 @@ def make_pieces(folder: Path, seconds: int) -> list[Path]:
     picture = ["-f", "lavfi", "-i", f"testsrc2=size=160x90:rate={RATE}", "-f", "lavfi", "-i", "sine=330:r=48000"]
     coding = ["-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", str(RATE)]
     sound = ["-pix_fmt", "yuv420p", "-threads", "1", "-c:a", "aac", "-b:a", "64k"]
-    # One muxer for all pieces: its packets are counted through, as they are in a broadcast.
-    split = [
-        "-f",
-        "segment",
-        "-segment_time",
-        "1",
-        "-segment_format",
-        "mpegts",
-        "-individual_header_trailer",
-        "0",
-    ]
-    run_ffmpeg(*picture, *coding, *sound, *split, folder / "piece%05d.ts")
+    run_ffmpeg(*picture, *coding, *sound, *SPLIT, folder / "piece%05d.ts")
     return sorted(folder.glob("piece*.ts"))
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import recordings
-from streamarchive.clock import to_ms
+from streamarchive.clock import PTS_MODULUS, to_ms
 from streamarchive.errors import NotFoundError
 from streamarchive.media import playlists
 from streamarchive.models import AssetKind, Interview, MediaSegment, RecordingId, RecordingState, Stage
@@ -35,11 +35,15 @@ async def playlist(request: web.Request) -> web.StreamResponse:
     # A recording may go on for the next interview.
     grows = recording.state is RecordingState.OPEN and interview.stage is Stage.LIVE
     write = playlists.live if grows else playlists.complete
-    # Relative addresses; the media clock's milliseconds stand in each, so that a page can tell where it plays.
-    text = write(segments, lambda segment: f"segments/{segment.sequence}-{to_ms(segment.start_ticks)}.ts")
+    text = write(segments, _address)
     return web.Response(
         text=text, content_type=playlists.MEDIA_TYPE, headers={"Cache-Control": HEADERS["Cache-Control"]}
     )
+
+
+def _address(segment: MediaSegment) -> str:
+    """Relative; tells a page which time stamp its moment of the media clock has."""
+    return f"segments/{segment.sequence}-{to_ms(segment.start_ticks)}-{segment.pts_ticks % PTS_MODULUS}.ts"
 
 
 async def segment(request: web.Request) -> web.StreamResponse:

@@ -72,7 +72,7 @@ ROUTES = (
     Route("GET", _INTERVIEW + "/captions.{format:vtt|srt|txt|json}", interview.export),
     Route("GET", _INTERVIEW + "/events", events.stream),
     Route("GET", _INTERVIEW + "/playlist.m3u8", media.playlist),
-    Route("GET", _INTERVIEW + r"/segments/{sequence:\d{1,9}}-{start_ms:\d{1,12}}.ts", media.segment),
+    Route("GET", _INTERVIEW + r"/segments/{sequence:\d{1,9}}-{ms:\d{1,12}}-{pts:\d{1,10}}.ts", media.segment),
     Route("GET", _INTERVIEW + "/{name:media.mp4|media.m4a|original|poster.jpg}", media.asset),
     Route("POST", "/language", language.choose),
     Route("GET", "/sign-in", account.show),

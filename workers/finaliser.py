@@ -8,7 +8,7 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -92,18 +92,22 @@ async def _make(job: JobRun, recording: Recording, segments: Sequence[MediaSegme
 
 async def _from_takes(job: JobRun, segments: Sequence[MediaSegment], folder: Path) -> tuple[MediaInfo, Made]:
     """Join the takes of a stream's recording."""
-    store, parts, tracks = job.services.store, [], Tracks(None, None)
+    store, parts, held = job.services.store, [], list[Tracks]()
     takes = [list(group) for _, group in groupby(segments, key=lambda segment: segment.take_id)]
     for number, take in enumerate(takes):
         file = folder / f"take-{number}.ts"
         for segment in take:
             async with store.local(segment.key) as path:
-                if segment is segments[0]:
-                    tracks = await asyncio.to_thread(_tracks, path)
+                if segment is take[0]:
+                    held.append(await asyncio.to_thread(_tracks, path))
                 await asyncio.to_thread(assembly.concatenate, [path], file)
         end = takes[number + 1][0].start_ticks if number + 1 < len(takes) else take[-1].end_ticks
         parts.append(Part(file, end - take[0].start_ticks))
         job.report(0.3 * (number + 1) / len(takes), "putting the takes together")
+    tracks = held[0]
+    if tracks.audio is None and (number := next((n for n, found in enumerate(held) if found.audio), 0)):
+        parts[0] = await assembly.add_silence(parts[0], parts[number].file)
+        tracks = replace(tracks, audio=held[number].audio)
     main = _main(folder, tracks)
     await assembly.join(parts, tracks, main.file, lambda done: job.report(0.3 + 0.6 * done, "writing the file"))
     info = await probe(main.file, silent_allowed=True)

@@ -31,6 +31,18 @@ def concatenate(files: Iterable[Path], target: Path) -> None:
         raise StorageError(f"cannot put a take together: {error.strerror}; is the disk full?") from error
 
 
+async def add_silence(part: Part, like: Path) -> Part:
+    """A take that has only a picture, with a silent track like the sound of another. Raises `MediaError`.
+
+    What the first take lacks, the concat demuxer would leave out of all.
+    """
+    file = part.file.with_suffix(".silent.ts")
+    arguments = commands.silence(part.file, like, file, duration_ticks=part.duration_ticks)
+    await _run(arguments, file, 0, lambda _: None)
+    await asyncio.to_thread(part.file.unlink)
+    return Part(file, part.duration_ticks)
+
+
 async def join(parts: Sequence[Part], tracks: Tracks, target: Path, report: Report) -> None:
     """Join takes, given as one MPEG-TS file each, into an MP4 (M4A). Raises `MediaError`."""
     script = target.with_suffix(".ffconcat")

@@ -286,6 +286,14 @@ def concat_script(parts: Sequence[Part]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def silence(take: Path, like: Path, target: Path, *, duration_ticks: int) -> list[str]:
+    """Give a take without sound a silent track, of the rate and the channels that the sound of `like` has."""
+    picture, sound = _file_input(take)["V:0"], _file_input(like, stream_loop=-1)["a:0"]
+    options = {"c:v": "copy", "c:a": "aac", "b:a": "32k", "af": "volume=0", "f": "mpegts"}
+    output = ffmpeg.output(picture, sound, file_url(target), t=to_seconds(duration_ticks), **options)
+    return ["-y", *_arguments(output)]
+
+
 def join(script: Path, target: Path, tracks: Tracks) -> list[str]:
     """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play."""
     source = ffmpeg.input(

@@ -36,7 +36,9 @@ _PLAYLIST_BYTES = 1 << 20
 _DURATION = re.compile(r"^#EXTINF:(\d+(?:\.\d+)?)", re.MULTILINE)
 _PROGRESSIVE = frozenset({"mpegts", "aac", "mp3"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_RTSP_OPTIONS: dict[str, str | int] = {"rtsp_transport": "tcp", "timeout": commands.STALL_MICROSECONDS}
+_TWICE = commands.STALL_MICROSECONDS // 2
+"""RTMP and RTSP wait a second time before they give up."""
+_RTSP_OPTIONS: dict[str, str | int] = {"rtsp_transport": "tcp", "timeout": _TWICE}
 _DEMUXERS = {Protocol.RTMP: "flv,live_flv", Protocol.RTSP: "rtsp"}
 
 
@@ -186,7 +188,7 @@ def _relayed(address: StreamAddress, relay: Relay) -> str:
     options = _RTSP_OPTIONS
     if address.protocol is Protocol.RTMP:
         # The server is told its own name, not the relay's: it may serve several.
-        options = {"rw_timeout": commands.STALL_MICROSECONDS, "rtmp_tcurl": _application_url(address)}
+        options = {"rw_timeout": _TWICE, "rtmp_tcurl": _application_url(address)}
     return commands.source_list(relay.url, _transports(address.protocol), _DEMUXERS[address.protocol], **options)
 
 

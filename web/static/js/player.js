@@ -18,17 +18,27 @@ class FilePlayer {
   close() {}
 }
 
+const WRAP_SECONDS = 2 ** 33 / 90000;
+
 /**
- * A growing or complete playlist. After a reconnect the player's own time drifts from the media clock, so every
- * segment's address carries its number and where it begins: …/segments/17-102000.ts
+ * A growing or complete playlist. The player's own time is not the media clock: hls.js puts takes where it has room
+ * for them, and fills what is missing of their sound. But it says which time it gives to the stamps of a take, and
+ * every segment's address carries its number, where it begins on the media clock (ms) and the time stamp (90 kHz)
+ * that this moment has: …/segments/17-102000-8123000.ts
  */
 class HlsPlayer {
   constructor(element, hls, Hls) {
-    Object.assign(this, { element, hls });
+    Object.assign(this, { element, hls, zeros: new Map(), target: null });
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
       this.details = details;
       element.dispatchEvent(new Event("reachchange"));
     });
+    hls.on(Hls.Events.INIT_PTS_FOUND, (_, { frag, initPTS, timescale }) => {
+      this.zeros.set(frag.cc, initPTS / timescale);
+      // Where it was told to go could only be guessed.
+      if (this.target !== null && element.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) this.seek(this.target);
+    });
+    element.addEventListener("seeked", () => (this.target = null));
     let recovered = 0;
     hls.on(Hls.Events.ERROR, (_, { fatal, type }) => {
       if (!fatal) return;
@@ -39,26 +49,34 @@ class HlsPlayer {
     hls.on(Hls.Events.FRAG_BUFFERED, () => element.dispatchEvent(new Event("playfine")));
   }
   static start(fragment) {
-    return Number(/-(\d+)\.ts/.exec(fragment.relurl)?.[1] ?? fragment.start * 1000);
+    return Number(/-(\d+)-\d+\.ts/.exec(fragment.relurl)?.[1] ?? fragment.start * 1000);
   }
   fragments() {
     return this.details?.fragments ?? [];
   }
+  /** The player's time at the fragment's beginning; a guess while none of its take has been loaded. */
+  place(fragment) {
+    const stamp = /-(\d+)\.ts/.exec(fragment.relurl)?.[1];
+    const zero = this.zeros.get(fragment.cc);
+    if (stamp === undefined || zero === undefined) return fragment.start;
+    const at = stamp / 90000 - zero;
+    return at - WRAP_SECONDS * Math.round((at - fragment.start) / WRAP_SECONDS);
+  }
   now() {
     const at = this.element.currentTime;
-    const playing = this.fragments().findLast((fragment) => fragment.start <= at + 0.001);
-    return playing ? HlsPlayer.start(playing) + (at - playing.start) * 1000 : at * 1000;
+    const playing = this.fragments().findLast((fragment) => this.place(fragment) <= at + 0.001);
+    return playing ? HlsPlayer.start(playing) + (at - this.place(playing)) * 1000 : at * 1000;
   }
   reach() {
     const last = this.fragments().at(-1);
-    return last ? HlsPlayer.start(last) + last.duration * 1000 : 0;
+    return last ? HlsPlayer.start(last) + (last.start + last.duration - this.place(last)) * 1000 : 0;
   }
   seek(ms) {
     const fragments = this.fragments();
     const holding = fragments.findLast((fragment) => HlsPlayer.start(fragment) <= ms) ?? fragments[0];
     if (!holding) return;
-    const within = Math.min(Math.max(ms - HlsPlayer.start(holding), 0) / 1000, holding.duration - 0.05);
-    this.element.currentTime = holding.start + within;
+    this.target = ms;
+    this.element.currentTime = this.place(holding) + Math.max(ms - HlsPlayer.start(holding), 0) / 1000;
   }
   /** Where live is: a little before the end, so that the next segment is there in time. */
   live() {
