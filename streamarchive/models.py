@@ -271,6 +271,10 @@ class AssetKind(StrEnum):
     MP4 = "mp4"
     M4A = "m4a"
     POSTER = "poster"
+    THUMBNAILS = "thumbnails"
+    """Small pictures at equal distances, in one JPEG; see `streamarchive.media.thumbnails`."""
+    PEAKS = "peaks"
+    """How loud it is when; see `streamarchive.media.waveform`."""
     ORIGINAL = "original"
 
 
@@ -283,6 +287,11 @@ class Asset:
     key: str
     size_bytes: int
     media_type: str
+    sha256: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What whoever shows it must know besides: how its pictures are laid out, how loud it is."""
+    verified: bool = False
+    """It was found to hold all that it was made from."""
 
 
 @dataclass(frozen=True, slots=True)

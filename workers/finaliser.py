@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from streamarchive.catalogue import recordings
-from streamarchive.clock import to_ms
-from streamarchive.errors import MediaError, NotFoundError
-from streamarchive.media import assembly, disk
-from streamarchive.media.commands import Part, Tracks
+from streamarchive.errors import MediaError, NotFoundError, UnverifiedError
+from streamarchive.media import assembly, disk, packets, thumbnails, waveform
 from streamarchive.media.probe import MediaInfo, probe
-from streamarchive.media.segments import read_times
-from streamarchive.models import AssetKind, MediaSegment, Recording, RecordingId, RecordingState
+from streamarchive.media.survey import Survey, survey
+from streamarchive.media.verification import verify
+from streamarchive.models import AssetKind, RecordingId, RecordingState
 from streamarchive.services import Services
 
+from . import retention
+from .material import Material, Takes, Upload
 from .runner import JobRun, serve_jobs
+from .workshop import finished, workshop
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE_MS = 40
-"""How far a finished file may be off the media clock."""
+KIND = "finalise"
 _POSTER_AT_MS = 10_000
-_MEDIA_TYPES = {AssetKind.MP4: "video/mp4", AssetKind.M4A: "audio/mp4", AssetKind.POSTER: "image/jpeg"}
-_SUFFIXES = {AssetKind.MP4: ".mp4", AssetKind.M4A: ".m4a", AssetKind.POSTER: ".jpg"}
+_MAKING, _LOOKING = 0.6, 0.35
+"""Shares of the work, for its progress."""
+_MEDIA_TYPES = {
+    AssetKind.MP4: "video/mp4",
+    AssetKind.M4A: "audio/mp4",
+    AssetKind.POSTER: "image/jpeg",
+    AssetKind.THUMBNAILS: thumbnails.MEDIA_TYPE,
+    AssetKind.PEAKS: waveform.MEDIA_TYPE,
+}
+_SUFFIXES = {
+    AssetKind.MP4: ".mp4",
+    AssetKind.M4A: ".m4a",
+    AssetKind.POSTER: ".jpg",
+    AssetKind.THUMBNAILS: ".jpg",
+    AssetKind.PEAKS: ".dat",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,145 +51,137 @@ class Made:
 
     kind: AssetKind
     file: Path
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def run(services: Services, stop: asyncio.Event) -> None:
     """Until `stop`."""
-    await serve_jobs(services, {"finalise": finalise}, stop)
+    await serve_jobs(services, {KIND: finalise, retention.KIND: retention.release}, stop)
 
 
 async def finalise(job: JobRun) -> None:
-    """Make MP4 (or M4A), M4A and poster. Nothing is done twice: assets remember what they were made from."""
+    """Make MP4 (or M4A), verify it, and make of it M4A, poster, thumbnails and peaks.
+
+    Nothing is done twice: assets remember what they were made from. Raises `UnverifiedError` for a file that does
+    not hold what it was made from; then none of them is used.
+    """
     recording_id = job.job.recording_id
     if recording_id is None:
         raise NotFoundError("a job of kind finalise needs a recording")
-    services = job.services
+    material = await _material(job.services, recording_id)
+    if material is None:
+        return
+    disk.require_room(await job.services.store.free_fraction())
+    async with workshop(job.services, recording_id, material.origin) as folder:
+        main, info = await _main(job, material, folder)
+        found = await _verified(job, material, main, info, folder)
+        made = [main, *await _more(main, info, found, folder)]
+        await _keep(job, recording_id, made, material.origin)
+
+
+async def _material(services: Services, recording_id: RecordingId) -> Material | None:
+    """What there is to make files of; None if they have been made of it, or are all that is left."""
     async with services.database.read() as connection:
         recording = await recordings.get(connection, recording_id)
         segments = await recordings.segments(connection, recording_id)
         origins = await recordings.made_from(connection, recording_id)
+        files = await recordings.assets(connection, recording_id)
     if recording.state is not RecordingState.FINISHED:
         raise MediaError(f"the recording {recording_id} is still on air")
-    origin = _origin(segments) if segments else origins.get(AssetKind.ORIGINAL, "")
-    if not origin:
-        raise NotFoundError(f"the recording {recording_id} has no media")
-    if origin in (origins.get(AssetKind.MP4), origins.get(AssetKind.M4A)):
-        return
-    disk.require_room(await services.store.free_fraction())
-    async with _workshop(services, recording_id) as folder:
-        made = await _make(job, recording, segments, folder)
-        await _keep(job, recording_id, made, origin)
-
-
-async def _make(job: JobRun, recording: Recording, segments: Sequence[MediaSegment], folder: Path) -> list[Made]:
+    whole = [files[kind] for kind in (AssetKind.MP4, AssetKind.M4A) if kind in files]
+    verified = {origins[file.kind] for file in whole if file.verified}
     if segments:
-        info, main = await _from_takes(job, segments, folder)
+        material: Material = Takes(segments)
+    elif AssetKind.ORIGINAL in files:
+        material = Upload(recording, files[AssetKind.ORIGINAL], origins[AssetKind.ORIGINAL])
+    elif verified:
+        return None
     else:
-        info, main = await _from_upload(job, recording, folder)
-    made = [main]
+        raise NotFoundError(f"the recording {recording_id} has no media")
+    return None if material.origin in verified else material
+
+
+async def _main(job: JobRun, material: Material, folder: Path) -> tuple[Made, MediaInfo]:
+    """The whole in one file, unless an earlier attempt has made it."""
+    store = job.services.store
+    kind = AssetKind.MP4 if (await material.tracks(store)).video else AssetKind.M4A
+    file = finished(folder, material.origin, _SUFFIXES[kind])
+    if not await asyncio.to_thread(file.exists):
+        target = folder / f"unfinished{_SUFFIXES[kind]}"
+        await material.make(store, folder, target, lambda done, note: job.report(_MAKING * done, note))
+        await asyncio.to_thread(target.rename, file)
+    return Made(kind, file), await probe(file, name="the file that was made", silent_allowed=True)
+
+
+async def _verified(job: JobRun, material: Material, main: Made, info: MediaInfo, folder: Path) -> Survey:
+    """What is in the file. Raises `UnverifiedError`."""
+    expected = await material.expected(job.services.store, folder)
+
+    def report(done: float) -> None:
+        job.report(_MAKING + _LOOKING * done, "looking whether it is whole")
+
+    found = await survey(main.file, info, folder, report)
+    name = f"the {main.kind.upper()} made of recording {job.job.recording_id}"
+    verify(expected, info.duration_ms, found.reading, name)
+    return found
+
+
+async def _more(main: Made, info: MediaInfo, found: Survey, folder: Path) -> list[Made]:
+    """What else is made of a verified file."""
+    made = []
     if main.kind is AssetKind.MP4:
         if info.has_audio:
-            sound = Made(AssetKind.M4A, folder / "sound.m4a")
-            await assembly.take_sound(main.file, info.tracks, sound.file)
-            made.append(sound)
-        poster = Made(AssetKind.POSTER, folder / "poster.jpg")
-        try:
-            at_ms = min(_POSTER_AT_MS, info.duration_ms // 3)
-            await assembly.take_picture(main.file, poster.file, at_ms=at_ms)
-            made.append(poster)
-        except MediaError as error:
-            logger.warning("recording %s has no poster: %s", recording.id, error)
+            made.append(await _sound(main, info, found, folder))
+        made += await _poster(main, info, folder)
+    if found.thumbnails and found.strip:
+        made.append(Made(AssetKind.THUMBNAILS, found.thumbnails, found.strip.details()))
+    if found.peaks:
+        loud = found.loudness.details() if found.loudness else {}
+        made.append(Made(AssetKind.PEAKS, found.peaks, loud))
     return made
 
 
-async def _from_takes(job: JobRun, segments: Sequence[MediaSegment], folder: Path) -> tuple[MediaInfo, Made]:
-    """Join the takes of a stream's recording."""
-    store, parts, tracks = job.services.store, [], Tracks(None, None)
-    takes = [list(group) for _, group in groupby(segments, key=lambda segment: segment.take_id)]
-    for number, take in enumerate(takes):
-        file = folder / f"take-{number}.ts"
-        for segment in take:
-            async with store.local(segment.key) as path:
-                if segment is segments[0]:
-                    tracks = await asyncio.to_thread(_tracks, path)
-                await asyncio.to_thread(assembly.concatenate, [path], file)
-        end = takes[number + 1][0].start_ticks if number + 1 < len(takes) else take[-1].end_ticks
-        parts.append(Part(file, end - take[0].start_ticks))
-        job.report(0.3 * (number + 1) / len(takes), "putting the takes together")
-    main = _main(folder, tracks)
-    await assembly.join(parts, tracks, main.file, lambda done: job.report(0.3 + 0.6 * done, "writing the file"))
-    info = await probe(main.file, silent_allowed=True)
-    _verify(info, to_ms(segments[-1].end_ticks), segments[0].recording_id)
-    return info, main
+async def _sound(main: Made, info: MediaInfo, found: Survey, folder: Path) -> Made:
+    sound = Made(AssetKind.M4A, folder / "sound.m4a")
+    await assembly.take_sound(main.file, info.tracks, sound.file)
+    copied = await packets.count(sound.file)
+    if copied.audio != found.reading.audio:
+        raise UnverifiedError(
+            f"the M4A has {copied.audio or 0} packets of sound instead of {found.reading.audio}; it is not used. "
+            "Try again"
+        )
+    return sound
 
 
-async def _from_upload(job: JobRun, recording: Recording, folder: Path) -> tuple[MediaInfo, Made]:
-    """Remux or encode an upload."""
-    services = job.services
-    async with AsyncExitStack() as stack:
-        async with services.database.read() as connection:
-            original = (await recordings.assets(connection, recording.id))[AssetKind.ORIGINAL]
-        source = await stack.enter_async_context(services.store.local(original.key))
-        found = await probe(source, name="the upload")
-        main = _main(folder, found.tracks)
-
-        def report(done: float) -> None:
-            job.report(0.9 * done, "making the file that is played")
-
-        await assembly.make_playable(source, found.tracks, main.file, found.duration_ms, report)
-    info = await probe(main.file)
-    _verify(info, recording.duration_ms, recording.id)
-    return info, main
-
-
-def _tracks(segment: Path) -> Tracks:
-    return read_times(segment.read_bytes()).tracks
-
-
-def _main(folder: Path, tracks: Tracks) -> Made:
-    kind = AssetKind.MP4 if tracks.video else AssetKind.M4A
-    return Made(kind, folder / f"whole{_SUFFIXES[kind]}")
+async def _poster(main: Made, info: MediaInfo, folder: Path) -> list[Made]:
+    poster = Made(AssetKind.POSTER, folder / "poster.jpg")
+    try:
+        await assembly.take_picture(main.file, poster.file, at_ms=min(_POSTER_AT_MS, info.duration_ms // 3))
+    except MediaError as error:
+        logger.warning("%s has no poster: %s", main.file.name, error)
+        return []
+    return [poster]
 
 
 async def _keep(job: JobRun, recording_id: RecordingId, made: Sequence[Made], origin: str) -> None:
     """Into the store, then into the catalogue together with the end of the job."""
-    store, stored = job.services.store, []
-    for item in made:
-        kept = await store.adopt(item.file, f"recordings/{recording_id}/", _SUFFIXES[item.kind])
-        stored.append((item.kind, kept))
+    store, prefix = job.services.store, f"recordings/{recording_id}/"
+    stored = [(item, await store.adopt(item.file, prefix, _SUFFIXES[item.kind])) for item in made]
     replaced = []
     async with job.services.database.write() as tx:
-        for kind, kept in stored:
-            media_type = _MEDIA_TYPES[kind]
-            replaced.append(await recordings.put_asset(tx, recording_id, kind, kept, media_type, origin))
+        for item, kept in stored:
+            old = await recordings.put_asset(
+                tx,
+                recording_id,
+                item.kind,
+                kept,
+                _MEDIA_TYPES[item.kind],
+                origin,
+                details=item.details,
+                verified=item.kind in (AssetKind.MP4, AssetKind.M4A),
+            )
+            replaced.append(old)
         await job.finish(tx)
     for key in replaced:
         if key is not None:
             await store.delete(key)
-
-
-def _origin(segments: Sequence[MediaSegment]) -> str:
-    """What the takes are, in one hash."""
-    return hashlib.sha256("".join(segment.sha256 for segment in segments).encode()).hexdigest()
-
-
-def _verify(info: MediaInfo, expected_ms: int, recording_id: RecordingId) -> None:
-    off = info.duration_ms - expected_ms
-    if abs(off) > TOLERANCE_MS:
-        logger.warning("the file of recording %s is %d ms off its media clock", recording_id, off)
-
-
-@asynccontextmanager
-async def _workshop(services: Services, recording_id: RecordingId) -> AsyncIterator[Path]:
-    """An empty folder that is gone afterwards."""
-    folder = services.settings.data_dir.absolute() / "finalise" / str(recording_id)
-
-    def clear() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-
-    await asyncio.to_thread(clear)
-    await asyncio.to_thread(folder.mkdir, parents=True)
-    try:
-        yield folder
-    finally:
-        await asyncio.to_thread(clear)

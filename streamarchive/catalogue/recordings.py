@@ -6,7 +6,7 @@ recorder has claimed it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -237,12 +237,16 @@ async def put_asset(
     stored: StoredObject,
     media_type: str,
     made_from: str,
+    *,
+    details: Mapping[str, Any] | None = None,
+    verified: bool = False,
 ) -> str | None:
     """Make this the recording's file of its kind; the key of the one it replaces, to be deleted afterwards.
 
     None if there was none, or if its key goes on being used.
     """
     table = tables.asset
+    moment = await now(tx)
     row = (
         await tx.execute(
             delete(table).where(table.c.recording_id == recording_id, table.c.kind == kind).returning(table.c.key)
@@ -257,7 +261,9 @@ async def put_asset(
             sha256=stored.sha256,
             media_type=media_type,
             made_from=made_from,
-            created_at=await now(tx),
+            created_at=moment,
+            details=dict(details or {}),
+            verified_at=moment if verified else None,
         )
     )
     for interview_id in await interviews.ids_of_recording(tx, recording_id):
@@ -328,7 +334,9 @@ async def segments(
 async def segment(connection: AsyncConnection, recording_id: RecordingId, sequence: int) -> MediaSegment | None:
     """One of them."""
     table = tables.media_segment
-    statement = select(table).where(table.c.recording_id == recording_id, table.c.sequence == sequence)
+    statement = select(table).where(
+        table.c.recording_id == recording_id, table.c.sequence == sequence, table.c.deleted_at.is_(None)
+    )
     row = (await connection.execute(statement)).one_or_none()
     return _segment(row) if row else None
 
@@ -363,8 +371,16 @@ async def assets_of(
     found: dict[RecordingId, dict[AssetKind, Asset]] = {}
     for row in await connection.execute(select(table).where(table.c.recording_id.in_(ids))):
         kind = AssetKind(row.kind)
-        asset = Asset(row.recording_id, kind, row.key, row.size_bytes, row.media_type)
-        found.setdefault(asset.recording_id, {})[kind] = asset
+        found.setdefault(row.recording_id, {})[kind] = Asset(
+            recording_id=row.recording_id,
+            kind=kind,
+            key=row.key,
+            size_bytes=row.size_bytes,
+            media_type=row.media_type,
+            sha256=row.sha256,
+            details=row.details or {},
+            verified=row.verified_at is not None,
+        )
     return found
 
 

@@ -210,6 +210,8 @@ asset = _numbered(
     Column("media_type", Storable, nullable=False),
     Column("made_from", Storable, nullable=False, comment="what it was made from: same source, same asset"),
     _when("created_at"),
+    Column("details", Json, nullable=True, comment="what whoever shows it must know besides"),
+    _when("verified_at", nullable=True),
     UniqueConstraint("recording_id", "kind"),
 )
 

@@ -18,6 +18,7 @@ import ffmpeg
 
 from streamarchive.clock import to_seconds
 from streamarchive.errors import MediaError
+from streamarchive.media.thumbnails import Strip
 
 SEGMENT_SECONDS = 4
 """Wanted length of a media segment; a source with rarer key frames makes longer ones."""
@@ -339,3 +340,60 @@ def poster(source: Path, target: Path, *, at_ms: int) -> list[str]:
     picture = _file_input(source, ss=f"{at_ms}ms")["V:0"]
     options = {"frames:v": 1, "vf": "scale=min(1280\\,iw):-2", "q:v": 3, "f": "mjpeg", "pix_fmt": "yuvj420p"}
     return ["-y", *_arguments(ffmpeg.output(picture, file_url(target), **options))]
+
+
+# --- looking at a finished file -----------------------------------------------------------------------------
+
+
+def count(path: Path) -> list[str]:
+    """Read every packet of the tracks that are kept; how many there are is said on stderr."""
+    source = _file_input(path)
+    output = ffmpeg.output(source["V:0?"], source["a:0?"], "-", c="copy", f="null")
+    return ["-v", "verbose", *_arguments(output)]
+
+
+def survey(path: Path, strip: tuple[Path, Strip] | None, peaks_rate: int | None) -> list[str]:
+    """Decode the key frames and all sound of a file once, for everything that is made of it.
+
+    Pictures go into `strip`, the JPEG to write and its plan. Sound (None: there is none) goes to stdout in mono
+    with this many samples a second, 16-bit little-endian, silent where it is missing. On stderr: the loudness by
+    EBU R128, and what was read and decoded.
+    """
+    outputs, progress = [], {} if peaks_rate else {"progress": "pipe:1"}
+    source = _file_input(path, **({"skip_frame:v": "nokey"} if strip else {}))
+    if strip is not None:
+        file, plan = strip
+        keys, pictures = _split(source["V:0"], "split")
+        outputs.append(ffmpeg.output(keys, "-", f="null", fps_mode="passthrough", **progress))
+        outputs.append(ffmpeg.output(_tiles(pictures, plan), file_url(file), **_JPEG, **{"q:v": 5}))
+    if peaks_rate is not None:
+        loud, low = _split(source["a:0"], "asplit")
+        # Its lines for every tenth of a second belong to a level of their own; the summary is said in any case.
+        measured = loud.filter("ebur128", peak="true", framelog="verbose")
+        outputs.append(ffmpeg.output(measured, "-", f="null"))
+        mono = low.filter("aresample", peaks_rate, **{"async": 1, "first_pts": 0})
+        outputs.append(ffmpeg.output(mono, "pipe:1", f="s16le", ac=1, acodec="pcm_s16le"))
+    return ["-y", "-v", "verbose", *_arguments(ffmpeg.merge_outputs(*outputs))]
+
+
+_JPEG = {"frames:v": 1, "f": "mjpeg", "pix_fmt": "yuvj420p"}
+
+
+def _split(stream: Any, name: str) -> tuple[Any, Any]:  # noqa: ANN401 - ffmpeg-python has no types
+    both = stream.filter_multi_output(name)
+    return both[0], both[1]
+
+
+def _tiles(pictures: Any, plan: Strip) -> Any:  # noqa: ANN401
+    """For each interval the key frame before its first quarter ends; the last is repeated where they are rare."""
+    moved = pictures.filter("setpts", f"PTS-{plan.interval_ms / 4000}/TB")
+    steady = moved.filter("fps", f"1000/{plan.interval_ms}", start_time=0, round="up")
+    filled = steady.filter("tpad", stop_mode="clone", stop=plan.count)
+    small = filled.filter("scale", plan.width, plan.height).filter("setsar", 1)
+    return small.filter("tile", f"{plan.columns}x{plan.rows}", nb_frames=plan.count)
+
+
+def first_picture(path: Path, width: int) -> list[str]:
+    """The first picture of a media segment as JPEG on stdout, at most this wide."""
+    picture = _file_input(path)["V:0"]
+    return _arguments(ffmpeg.output(picture, "pipe:1", vf=f"scale=min({width}\\,iw):-2", **_JPEG, **{"q:v": 4}))

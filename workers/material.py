@@ -1,0 +1,134 @@
+"""What the files of a recording are made of: the takes of a broadcast, or an upload."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from streamarchive.clock import to_ms
+from streamarchive.media import assembly, packets
+from streamarchive.media.commands import PLAYABLE_AUDIO, PLAYABLE_VIDEO, Part, Tracks
+from streamarchive.media.packets import Reading
+from streamarchive.media.probe import probe
+from streamarchive.media.segments import read_times
+from streamarchive.media.verification import TOLERANCE_MS, UPLOAD_TOLERANCE_MS, Expected
+from streamarchive.models import Asset, MediaSegment, Recording
+from streamarchive.protocols import MediaStore
+
+Report = Callable[[float, str], None]
+"""Called with a fraction from 0 to 1, and what is being done."""
+
+_TORN_PACKETS = 3
+"""So many packets of a track may be in two pieces where a take begins or ends."""
+_UPLOAD_SLACK = 0.01
+"""Containers do not cut sound into packets all alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """The segments of a broadcast."""
+
+    segments: Sequence[MediaSegment]
+
+    @property
+    def origin(self) -> str:
+        """What they are, in one hash."""
+        return hashlib.sha256("".join(segment.sha256 for segment in self.segments).encode()).hexdigest()
+
+    async def tracks(self, store: MediaStore) -> Tracks:
+        """Those of the first segment: the file has no others."""
+        async with store.local(self.segments[0].key) as path:
+            return await asyncio.to_thread(lambda: read_times(path.read_bytes()).tracks)
+
+    async def make(self, store: MediaStore, folder: Path, target: Path, report: Report) -> None:
+        """Join them. Raises `MediaError`, `NotFoundError`."""
+        tracks, parts = await self.tracks(store), []
+        for number, take in enumerate(self._takes()):
+            file = await self._put_together(store, take, folder / f"take-{number}.ts")
+            following = next((s.start_ticks for s in self.segments if s.sequence > take[-1].sequence), None)
+            end = take[-1].end_ticks if following is None else following
+            parts.append(Part(file, end - take[0].start_ticks))
+            report(0.3 * (take[-1].sequence + 1) / len(self.segments), "putting the takes together")
+        await assembly.join(parts, tracks, target, lambda done: report(0.3 + 0.7 * done, "writing the file"))
+
+    async def expected(self, store: MediaStore, folder: Path) -> Expected:
+        """What the file has to hold, counted in the segments themselves."""
+        tracks, counted = await self.tracks(store), Reading()
+        takes = self._takes()
+        for number, take in enumerate(takes):
+            file = folder / f"take-{number}.ts"
+            if not file.exists():  # an earlier attempt has made the whole
+                await self._put_together(store, take, file)
+            counted += await packets.count(file)
+        torn = 2 * len(takes) + sum(segment.partial for segment in self.segments)
+        return Expected(
+            duration_ms=to_ms(self.segments[-1].end_ticks),
+            tolerance_ms=TOLERANCE_MS,
+            packets=_copied(counted, tracks),
+            slack=_TORN_PACKETS * torn,
+            key_frames=len(self.segments),
+        )
+
+    def _takes(self) -> list[list[MediaSegment]]:
+        return [list(group) for _, group in groupby(self.segments, key=lambda segment: segment.take_id)]
+
+    async def _put_together(self, store: MediaStore, take: Sequence[MediaSegment], file: Path) -> Path:
+        for segment in take:
+            async with store.local(segment.key) as path:
+                await asyncio.to_thread(assembly.concatenate, [path], file)
+        return file
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file as somebody handed it in."""
+
+    recording: Recording
+    original: Asset
+    origin: str
+
+    async def tracks(self, store: MediaStore) -> Tracks:
+        """Its first picture and its first sound."""
+        async with store.local(self.original.key) as source:
+            return (await probe(source, name="the upload")).tracks
+
+    async def make(self, store: MediaStore, folder: Path, target: Path, report: Report) -> None:  # noqa: ARG002
+        """Remux or encode it. Raises `MediaError`, `NotFoundError`."""
+        async with store.local(self.original.key) as source:
+            found = await probe(source, name="the upload")
+            await assembly.make_playable(
+                source,
+                found.tracks,
+                target,
+                found.duration_ms,
+                lambda done: report(done, "making the file that is played"),
+            )
+
+    async def expected(self, store: MediaStore, folder: Path) -> Expected:  # noqa: ARG002
+        """What the file has to hold. Of a damaged upload nobody can say."""
+        tracks = await self.tracks(store)
+        async with store.local(self.original.key) as source:
+            counted = await packets.count(source)
+        damaged = self.recording.damage is not None
+        most = max(counted.video or 0, counted.audio or 0)
+        return Expected(
+            duration_ms=self.recording.duration_ms,
+            tolerance_ms=self.recording.duration_ms if damaged else UPLOAD_TOLERANCE_MS,
+            packets=Reading() if damaged else _copied(counted, tracks),
+            slack=_TORN_PACKETS + int(most * _UPLOAD_SLACK),
+            key_frames=1 if tracks.video else 0,
+        )
+
+
+Material = Takes | Upload
+
+
+def _copied(counted: Reading, tracks: Tracks) -> Reading:
+    """Only what is copied has as many packets afterwards. What only some takes have is missing in the file."""
+    video = tracks.video in PLAYABLE_VIDEO or tracks.video is None
+    audio = tracks.audio in PLAYABLE_AUDIO or tracks.audio is None
+    return Reading(counted.video if video else None, counted.audio if audio else None)
