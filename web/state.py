@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -68,6 +68,14 @@ class State:
     def base(self) -> str:
         """Where the side routes of the interview begin."""
         return f"/interviews/{self.interview.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class SeekBar:
+    """What stands along the seek bar of a file: addresses, empty where there is nothing."""
+
+    thumbnails: str = ""
+    peaks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,24 @@ def _file(state: State, asset: Asset, name: str) -> Player:
     return Player("file", f"{state.base}/{name}?v={short_tag(asset.key)}", audio_only=audio_only)
 
 
+def seek_bar(state: State) -> SeekBar:
+    """Thumbnails and peaks of the file that is played."""
+    if player(state).kind != "file":
+        return SeekBar()
+    strip, peaks = state.assets.get(AssetKind.THUMBNAILS), state.assets.get(AssetKind.PEAKS)
+    return SeekBar(
+        thumbnails=f"{state.base}/thumbnails.vtt?v={short_tag(strip.key)}" if strip else "",
+        peaks=f"{state.base}/peaks.dat?v={short_tag(peaks.key)}" if peaks else "",
+    )
+
+
+def has_picture(interview: Interview, recording: Recording | None, assets: Iterable[AssetKind]) -> bool:
+    """Whether there is a poster: one of the file, or while on air what it shows just now."""
+    if interview.stage is Stage.LIVE:
+        return recording is not None and recording.has_video and recording.duration_ms > 0
+    return AssetKind.POSTER in set(assets)
+
+
 def short_tag(key: str) -> str:
     """A few characters that change with the content: the end of a key is its hash."""
     return key.rsplit("/", 1)[-1].split(".")[0][-16:]
@@ -248,6 +274,7 @@ def job_label(job: Job, language: Language) -> str:
         "live": _("Live transcription"),
         "live_transcribe": _("Live transcription"),
         "finalise": _("Making the recording"),
+        "release_segments": _("Tidying up"),
     }
     return labels.get(job.kind, job.kind)
 
@@ -260,6 +287,8 @@ def job_note(job: Job, language: Language) -> str:
         "putting the takes together": _("putting the takes together"),
         "writing the file": _("writing the file"),
         "making the file that is played": _("making the file that is played"),
+        "looking whether it is whole": _("looking whether it is whole"),
+        "deleting segments": _("deleting what the file has replaced"),
     }
     return notes.get(job.message, job.message)
 
@@ -269,11 +298,13 @@ def job_note(job: Job, language: Language) -> str:
 
 def state_json(state: State, visit: Visit) -> dict[str, Any]:
     """What an open page must know to follow the interview from stage to stage."""
-    shown = player(state)
+    shown, bar = player(state), seek_bar(state)
+    has_poster = has_picture(state.interview, state.recording, state.assets)
     return {
         "stage": state.interview.stage,
         "player": {"kind": shown.kind, "url": shown.url, "audio_only": shown.audio_only},
-        "poster": f"{state.base}/poster.jpg" if AssetKind.POSTER in state.assets else None,
+        "seek": {"thumbnails": bar.thumbnails, "peaks": bar.peaks},
+        "poster": f"{state.base}/poster.jpg" if has_poster else None,
         "duration_ms": state.recording.duration_ms if state.recording else 0,
         "problems": problems(state, visit),
         "work": [

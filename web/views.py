@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from streamarchive.catalogue.captioning import Skip
 from streamarchive.clock import to_ms
-from streamarchive.models import AssetKind, Cue, Gap, Interview, MediaSegment, Stage
+from streamarchive.models import Cue, Gap, Interview, MediaSegment, Stage
 from streamarchive.search import answers
 
 from .wording import Gettext, gap_words, seconds_of
@@ -132,9 +132,7 @@ def moment_url(address: str, at_ms: int) -> str:
     return f"{address}?t={seconds_of(at_ms)}"
 
 
-def card(
-    interview: Interview, code: str, *, duration_ms: int | None = None, assets: Iterable[AssetKind] = ()
-) -> Card:
+def card(interview: Interview, code: str, *, duration_ms: int | None = None, has_picture: bool = False) -> Card:
     """An interview as lists show it."""
     return Card(
         url=interview.address,
@@ -144,7 +142,7 @@ def card(
         held_at=interview.held_at,
         stage=interview.stage,
         duration_ms=duration_ms or None,
-        poster_url=f"/interviews/{interview.id}/poster.jpg" if AssetKind.POSTER in set(assets) else None,
+        poster_url=f"/interviews/{interview.id}/poster.jpg" if has_picture else None,
         draft=interview.visibility != "public",
     )
 

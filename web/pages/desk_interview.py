@@ -16,7 +16,9 @@ from streamarchive.errors import NotFoundError, SourceError, UsageError
 from streamarchive.media import source
 from streamarchive.media.addresses import shown
 from streamarchive.media.incoming import Incoming
-from streamarchive.models import Interview, RecordingId, Role, Stage, StreamId, StreamState, Visibility
+from streamarchive.media.loudness import Loudness
+from streamarchive.media.loudness import of_details as loudness_of
+from streamarchive.models import AssetKind, Interview, RecordingId, Role, Stage, StreamId, StreamState, Visibility
 
 from .. import auth
 from .. import state as states
@@ -66,6 +68,7 @@ async def page(
             "has_recording": interview.recording_id is not None,
             "player": states.player(state),
             "duration_ms": state.recording.duration_ms if state.recording else 0,
+            "loudness": _loudness(state),
             "change_id": state.change_id,
             "in_out": cut or (moments.shown(interview.in_ms), moments.shown(interview.out_ms)),
             "stream": stream or {},
@@ -97,6 +100,12 @@ async def work_context(
     """What that piece shows."""
     found = await overview(connection, interview, request[VISIT].language, await now(connection))
     return {"overview": found, "is_live": interview.stage is Stage.LIVE}
+
+
+def _loudness(state: states.State) -> Loudness | None:
+    """How loud the recording is, once somebody has measured it."""
+    peaks = state.assets.get(AssetKind.PEAKS)
+    return loudness_of(peaks.details) if peaks else None
 
 
 async def next_context(

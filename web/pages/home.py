@@ -14,6 +14,7 @@ from streamarchive.catalogue.database import now
 from streamarchive.models import Interview, Recording
 
 from ..keys import RENDERER, SERVICES, VISIT
+from ..state import has_picture
 from ..views import Card, Text, card
 from . import saved_searches
 
@@ -67,7 +68,9 @@ async def _cards(connection: AsyncConnection, shown: Sequence[Interview], code: 
             interview,
             code,
             duration_ms=_duration_ms(interview, known[interview.recording_id]),
-            assets=files.get(interview.recording_id, {}),
+            has_picture=has_picture(
+                interview, known[interview.recording_id], files.get(interview.recording_id, {})
+            ),
         )
         for interview in shown
         if interview.recording_id is not None

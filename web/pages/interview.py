@@ -45,15 +45,17 @@ async def show(request: web.Request) -> web.StreamResponse:
     at_ms = milliseconds_of(request.query.get("t"))
     shown = lines(cues, gaps, interview.address, at_ms, skips, gettext=visit.language.gettext)
     player = states.player(state)
+    has_poster = states.has_picture(interview, state.recording, state.assets)
     context = {
         "id": interview.id,
         "site": services.settings.site,
-        "card": card(interview, visit.language.code, duration_ms=_duration(state), assets=state.assets),
+        "card": card(interview, visit.language.code, duration_ms=_duration(state), has_picture=has_poster),
         "persons": _persons(interview, visit.language),
         "description": in_language(interview.descriptions, visit.language.code),
         "unlisted": interview.visibility is not Visibility.PUBLIC,
         "hidden_because": interview.visibility.value,
         "player": player,
+        "seek": states.seek_bar(state),
         "fragment": f"#t={seconds_of(at_ms)}" if at_ms is not None else _cut(interview),
         "start_ms": at_ms,
         "change_id": state.change_id,
