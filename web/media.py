@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import recordings
-from streamarchive.clock import to_ms
+from streamarchive.catalogue import recordings, withheld
+from streamarchive.clock import TICKS_PER_MS, to_ms
 from streamarchive.errors import NotFoundError
 from streamarchive.media import playlists
 from streamarchive.models import AssetKind, Interview, MediaSegment, RecordingId, RecordingState, Stage
@@ -14,7 +14,6 @@ from streamarchive.models import AssetKind, Interview, MediaSegment, RecordingId
 from .access import open_interview
 from .keys import SERVICES, VISIT
 from .ranges import HEADERS, Stored, send
-from .state import load_assets
 
 _SEGMENT_TYPE = "video/mp2t"
 
@@ -25,18 +24,24 @@ async def playlist(request: web.Request) -> web.StreamResponse:
         interview = await _open(request, connection)
         recording_id = _recording_of(interview)
         recording = await recordings.get(connection, recording_id)
-        segments = [
-            segment
-            for segment in await recordings.segments(connection, recording_id)
-            if _in_cut(segment, interview)
-        ]
-    if not segments:
-        raise NotFoundError("nothing has been recorded yet; this address works as soon as there is a segment")
+        present = await recordings.segments(connection, recording_id)
+        gone = await withheld.purged_segments(connection, recording_id)
+    shown = {segment.sequence for segment in present if _shows(interview, segment)}
+    segments = sorted(
+        (segment for segment in [*present, *gone] if interview.cuts_in(*_extent(segment))),
+        key=lambda segment: segment.sequence,
+    )
+    if not shown:
+        raise NotFoundError("there is nothing to play yet; this address works as soon as there is a segment")
     # A recording may go on for the next interview.
     grows = recording.state is RecordingState.OPEN and interview.stage is Stage.LIVE
     write = playlists.live if grows else playlists.complete
     # Relative addresses; the media clock's milliseconds stand in each, so that a page can tell where it plays.
-    text = write(segments, lambda segment: f"segments/{segment.sequence}-{to_ms(segment.start_ticks)}.ts")
+    text = write(
+        segments,
+        lambda segment: f"segments/{segment.sequence}-{to_ms(segment.start_ticks)}.ts",
+        lambda segment: segment.sequence not in shown,
+    )
     return web.Response(
         text=text, content_type=playlists.MEDIA_TYPE, headers={"Cache-Control": HEADERS["Cache-Control"]}
     )
@@ -49,7 +54,7 @@ async def segment(request: web.Request) -> web.StreamResponse:
         found = await recordings.segment(
             connection, _recording_of(interview), int(request.match_info["sequence"])
         )
-    if found is None or not _in_cut(found, interview):
+    if found is None or not _shows(interview, found):
         raise NotFoundError("there is no such segment")
     return await send(request, Stored(found.key, found.size_bytes, _SEGMENT_TYPE))
 
@@ -59,7 +64,10 @@ async def asset(request: web.Request) -> web.StreamResponse:
     kind = _KINDS[request.match_info["name"]]
     async with request.app[SERVICES].database.read() as connection:
         interview = await _open(request, connection)
-        found = (await load_assets(connection, _recording_of(interview))).get(kind)
+        made = await recordings.assets(connection, _recording_of(interview))
+    found = withheld.given(interview, made).get(kind)
+    if found is None and kind in made:
+        raise NotFoundError("this file holds more than may be shown; its page plays what there is to play")
     if found is None:
         raise NotFoundError("this file has not been made yet")
     return await send(request, Stored(found.key, found.size_bytes, found.media_type))
@@ -83,6 +91,11 @@ def _recording_of(interview: Interview) -> RecordingId:
     return interview.recording_id
 
 
-def _in_cut(segment: MediaSegment, interview: Interview) -> bool:
-    """Whether any of it lies between the interview's in and out point."""
-    return interview.shows(to_ms(segment.start_ticks), to_ms(segment.end_ticks))
+def _shows(interview: Interview, segment: MediaSegment) -> bool:
+    """Whether any of it lies between the interview's in and out point, and none of it is withheld."""
+    return interview.shows(*_extent(segment))
+
+
+def _extent(segment: MediaSegment) -> tuple[int, int]:
+    """Where it lies on the media clock, in milliseconds: every one that it has any part of."""
+    return segment.start_ticks // TICKS_PER_MS, -(-segment.end_ticks // TICKS_PER_MS)

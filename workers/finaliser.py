@@ -8,18 +8,20 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from streamarchive.catalogue import recordings
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import recordings, withheld
 from streamarchive.clock import to_ms
 from streamarchive.errors import MediaError, NotFoundError
 from streamarchive.media import assembly, disk
 from streamarchive.media.commands import Part, Tracks
 from streamarchive.media.probe import MediaInfo, probe
 from streamarchive.media.segments import read_times
-from streamarchive.models import AssetKind, MediaSegment, Recording, RecordingId, RecordingState
+from streamarchive.models import AssetKind, MediaSegment, Recording, RecordingId, RecordingState, Stretch
 from streamarchive.services import Services
 
 from .runner import JobRun, serve_jobs
@@ -39,6 +41,7 @@ class Made:
 
     kind: AssetKind
     file: Path
+    shows: tuple[Stretch, ...] = ()
 
 
 async def run(services: Services, stop: asyncio.Event) -> None:
@@ -56,33 +59,47 @@ async def finalise(job: JobRun) -> None:
         recording = await recordings.get(connection, recording_id)
         segments = await recordings.segments(connection, recording_id)
         origins = await recordings.made_from(connection, recording_id)
+        shown = await _shown(connection, recording)
     if recording.state is not RecordingState.FINISHED:
         raise MediaError(f"the recording {recording_id} is still on air")
     origin = _origin(segments) if segments else origins.get(AssetKind.ORIGINAL, "")
     if not origin:
         raise NotFoundError(f"the recording {recording_id} has no media")
+    left_out = withheld.holes(shown, recording.duration_ms)
+    origin = "".join([origin, *(f" -{hole.start_ms}-{hole.end_ms}" for hole in left_out)])
     if origin in (origins.get(AssetKind.MP4), origins.get(AssetKind.M4A)):
         return
     disk.require_room(await services.store.free_fraction())
     async with _workshop(services, recording_id) as folder:
-        made = await _make(job, recording, segments, folder)
-        await _keep(job, recording_id, made, origin)
+        made = await _make(job, recording, segments, shown, folder)
+        done = await _keep(job, recording, made, origin, shown)
+    if not done:
+        await finalise(job)
 
 
-async def _make(job: JobRun, recording: Recording, segments: Sequence[MediaSegment], folder: Path) -> list[Made]:
+async def _shown(connection: AsyncConnection, recording: Recording) -> list[Stretch]:
+    """What its files show: what any of its interviews does, and all of it where that would be nothing."""
+    shown = await withheld.shown_by_all(connection, recording.id)
+    return shown or [Stretch(0, recording.duration_ms)]
+
+
+async def _make(
+    job: JobRun, recording: Recording, segments: Sequence[MediaSegment], shown: list[Stretch], folder: Path
+) -> list[Made]:
+    left_out = withheld.holes(shown, recording.duration_ms)
     if segments:
-        info, main = await _from_takes(job, segments, folder)
+        info, main = await _from_takes(job, segments, left_out, folder)
     else:
-        info, main = await _from_upload(job, recording, folder)
-    made = [main]
+        info, main = await _from_upload(job, recording, left_out, folder)
+    made = [replace(main, shows=tuple(shown))]
     if main.kind is AssetKind.MP4:
         if info.has_audio:
-            sound = Made(AssetKind.M4A, folder / "sound.m4a")
+            sound = Made(AssetKind.M4A, folder / "sound.m4a", tuple(shown))
             await assembly.take_sound(main.file, info.tracks, sound.file)
             made.append(sound)
-        poster = Made(AssetKind.POSTER, folder / "poster.jpg")
+        at_ms = _picture_at(shown)
+        poster = Made(AssetKind.POSTER, folder / "poster.jpg", (Stretch(at_ms, at_ms + 1),))
         try:
-            at_ms = min(_POSTER_AT_MS, info.duration_ms // 3)
             await assembly.take_picture(main.file, poster.file, at_ms=at_ms)
             made.append(poster)
         except MediaError as error:
@@ -90,7 +107,15 @@ async def _make(job: JobRun, recording: Recording, segments: Sequence[MediaSegme
     return made
 
 
-async def _from_takes(job: JobRun, segments: Sequence[MediaSegment], folder: Path) -> tuple[MediaInfo, Made]:
+def _picture_at(shown: Sequence[Stretch]) -> int:
+    """A moment in the longest part: a picture before it must not be what stands still in a hole."""
+    longest = max(shown, key=lambda span: span.end_ms - span.start_ms)
+    return longest.start_ms + min(_POSTER_AT_MS, (longest.end_ms - longest.start_ms) // 3)
+
+
+async def _from_takes(
+    job: JobRun, segments: Sequence[MediaSegment], left_out: Sequence[Stretch], folder: Path
+) -> tuple[MediaInfo, Made]:
     """Join the takes of a stream's recording."""
     store, parts, tracks = job.services.store, [], Tracks(None, None)
     takes = [list(group) for _, group in groupby(segments, key=lambda segment: segment.take_id)]
@@ -105,13 +130,19 @@ async def _from_takes(job: JobRun, segments: Sequence[MediaSegment], folder: Pat
         parts.append(Part(file, end - take[0].start_ticks))
         job.report(0.3 * (number + 1) / len(takes), "putting the takes together")
     main = _main(folder, tracks)
-    await assembly.join(parts, tracks, main.file, lambda done: job.report(0.3 + 0.6 * done, "writing the file"))
+
+    def report(done: float) -> None:
+        job.report(0.3 + 0.6 * done, "writing the file")
+
+    await assembly.join(parts, tracks, main.file, report, left_out)
     info = await probe(main.file, silent_allowed=True)
     _verify(info, to_ms(segments[-1].end_ticks), segments[0].recording_id)
     return info, main
 
 
-async def _from_upload(job: JobRun, recording: Recording, folder: Path) -> tuple[MediaInfo, Made]:
+async def _from_upload(
+    job: JobRun, recording: Recording, left_out: Sequence[Stretch], folder: Path
+) -> tuple[MediaInfo, Made]:
     """Remux or encode an upload."""
     services = job.services
     async with AsyncExitStack() as stack:
@@ -124,7 +155,7 @@ async def _from_upload(job: JobRun, recording: Recording, folder: Path) -> tuple
         def report(done: float) -> None:
             job.report(0.9 * done, "making the file that is played")
 
-        await assembly.make_playable(source, found.tracks, main.file, found.duration_ms, report)
+        await assembly.make_playable(source, found.tracks, main.file, found.duration_ms, report, left_out)
     info = await probe(main.file)
     _verify(info, recording.duration_ms, recording.id)
     return info, main
@@ -139,21 +170,33 @@ def _main(folder: Path, tracks: Tracks) -> Made:
     return Made(kind, folder / f"whole{_SUFFIXES[kind]}")
 
 
-async def _keep(job: JobRun, recording_id: RecordingId, made: Sequence[Made], origin: str) -> None:
-    """Into the store, then into the catalogue together with the end of the job."""
+async def _keep(
+    job: JobRun, recording: Recording, made: Sequence[Made], origin: str, shown: list[Stretch]
+) -> bool:
+    """Into the store, then into the catalogue together with the end of the job.
+
+    False, with nothing kept, if what may be shown has changed meanwhile: whoever changed it has found this job
+    under way and relies on it.
+    """
     store, stored = job.services.store, []
     for item in made:
-        kept = await store.adopt(item.file, f"recordings/{recording_id}/", _SUFFIXES[item.kind])
-        stored.append((item.kind, kept))
+        kept = await store.adopt(item.file, f"recordings/{recording.id}/", _SUFFIXES[item.kind])
+        stored.append((item, kept))
     replaced = []
     async with job.services.database.write() as tx:
-        for kind, kept in stored:
-            media_type = _MEDIA_TYPES[kind]
-            replaced.append(await recordings.put_asset(tx, recording_id, kind, kept, media_type, origin))
-        await job.finish(tx)
-    for key in replaced:
+        await withheld.hold(tx, recording.id)
+        current = await _shown(tx, recording) == shown
+        for item, kept in stored if current else ():
+            about = (_MEDIA_TYPES[item.kind], origin, item.shows)
+            replaced.append(await recordings.put_asset(tx, recording.id, item.kind, kept, *about))
+        if current:
+            await job.finish(tx)
+        unused = [kept.key for _, kept in stored if not await recordings.uses(tx, kept.key)]
+    unneeded = replaced if current else unused
+    for key in unneeded:
         if key is not None:
             await store.delete(key)
+    return current
 
 
 def _origin(segments: Sequence[MediaSegment]) -> str:

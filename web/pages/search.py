@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings
+from streamarchive.catalogue import interviews, recordings, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.models import Asset, AssetKind, InterviewId, MediaSegment, RecordingId, Stage
 from streamarchive.protocols import Query, Sort, Total
@@ -188,7 +187,7 @@ class _Showing:
         if isinstance(item, answers.Found):
             total = item.total
         recording_id = interview.recording_id
-        assets: Any = self.files.get(recording_id, {}) if recording_id is not None else {}
+        assets = withheld.given(interview, self.files.get(recording_id, {})) if recording_id is not None else {}
         return Found(interview.id, card(interview, self.code, assets=assets), moments, total - len(moments))
 
     def _moments(self, item: answers.Found | answers.FoundMoment) -> tuple[Moment, ...]:

@@ -60,10 +60,11 @@ export function follow(address, handlers, lastId) {
 for (const quote of document.querySelectorAll("[data-latest]")) {
   const stop = follow(quote.dataset.latest, {
     lines: ({ added }) => {
-      const line = added.at(-1);
+      const line = added.findLast((each) => !each.withheld);
       if (line) [quote.textContent, quote.lang] = [line.text, line.lang];
     },
     state: ({ stage }) => stage !== "live" && (stop(), location.reload()),
+    withheld: () => location.reload(),
     gone: () => location.reload(),
   });
 }
