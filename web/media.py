@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import recordings, withheld
 from streamarchive.clock import TICKS_PER_MS, to_ms
-from streamarchive.errors import NotFoundError
+from streamarchive.errors import ConflictError, NotFoundError
 from streamarchive.media import playlists
 from streamarchive.models import AssetKind, Interview, MediaSegment, RecordingId, RecordingState, Stage
 
@@ -66,8 +66,11 @@ async def asset(request: web.Request) -> web.StreamResponse:
         interview = await _open(request, connection)
         made = await recordings.assets(connection, _recording_of(interview))
     found = withheld.given(interview, made).get(kind)
-    if found is None and kind in made:
-        raise NotFoundError("this file holds more than may be shown; its page plays what there is to play")
+    if found is None and kind in made and interview.withheld:
+        raise ConflictError(
+            "This file is being made again without what has been withheld; the page of the interview plays "
+            "what there is meanwhile."
+        )
     if found is None:
         raise NotFoundError("this file has not been made yet")
     return await send(request, Stored(found.key, found.size_bytes, found.media_type))
