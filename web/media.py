@@ -16,6 +16,8 @@ from .keys import SERVICES, VISIT
 from .ranges import HEADERS, Stored, send
 
 _SEGMENT_TYPE = "video/mp2t"
+_SOUND_MS = 1_000
+"""How far the sound of a segment lies before or behind its picture, at most."""
 
 
 async def playlist(request: web.Request) -> web.StreamResponse:
@@ -95,8 +97,13 @@ def _recording_of(interview: Interview) -> RecordingId:
 
 
 def _shows(interview: Interview, segment: MediaSegment) -> bool:
-    """Whether any of it lies between the interview's in and out point, and none of it is withheld."""
-    return interview.shows(*_extent(segment))
+    """Whether any of it lies between the interview's in and out point, and none of it is withheld.
+
+    Its sound may begin before its picture and go on after it.
+    """
+    start_ms, end_ms = _extent(segment)
+    hidden = interview.withholds(start_ms - _SOUND_MS, end_ms + _SOUND_MS)
+    return interview.cuts_in(start_ms, end_ms) and not hidden
 
 
 def _extent(segment: MediaSegment) -> tuple[int, int]:

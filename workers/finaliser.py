@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +23,9 @@ from streamarchive.media.segments import read_times
 from streamarchive.models import AssetKind, MediaSegment, Recording, RecordingId, RecordingState, Stretch
 from streamarchive.services import Services
 
+from . import purger
 from .runner import JobRun, serve_jobs
+from .workshop import workshop
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Made:
 
 async def run(services: Services, stop: asyncio.Event) -> None:
     """Until `stop`."""
-    await serve_jobs(services, {"finalise": finalise}, stop)
+    await serve_jobs(services, {"finalise": finalise, "purge": purger.purge}, stop)
 
 
 async def finalise(job: JobRun) -> None:
@@ -60,18 +61,19 @@ async def finalise(job: JobRun) -> None:
         segments = await recordings.segments(connection, recording_id)
         origins = await recordings.made_from(connection, recording_id)
         shown = await _shown(connection, recording)
+        left_out = await _left_out(connection, recording, shown)
     if recording.state is not RecordingState.FINISHED:
         raise MediaError(f"the recording {recording_id} is still on air")
     origin = _origin(segments) if segments else origins.get(AssetKind.ORIGINAL, "")
     if not origin:
         raise NotFoundError(f"the recording {recording_id} has no media")
-    left_out = withheld.holes(shown, recording.duration_ms)
     origin = "".join([origin, *(f" -{hole.start_ms}-{hole.end_ms}" for hole in left_out)])
     if origin in (origins.get(AssetKind.MP4), origins.get(AssetKind.M4A)):
         return
     disk.require_room(await services.store.free_fraction())
-    async with _workshop(services, recording_id) as folder:
-        made = await _make(job, recording, segments, shown, folder)
+    async with workshop(services, recording_id) as folder:
+        made = await _make(job, recording, segments, left_out, folder)
+        made = [item if item.shows else replace(item, shows=tuple(shown)) for item in made]
         done = await _keep(job, recording, made, origin, shown)
     if not done:
         await finalise(job)
@@ -83,21 +85,26 @@ async def _shown(connection: AsyncConnection, recording: Recording) -> list[Stre
     return shown or [Stretch(0, recording.duration_ms)]
 
 
+async def _left_out(connection: AsyncConnection, recording: Recording, shown: list[Stretch]) -> list[Stretch]:
+    """What is not shown, and what is gone for good: there is no sound in the place of either."""
+    purged = [one.stretch for one in await withheld.of_recording(connection, recording.id) if one.purged_at]
+    return withheld.merged([*withheld.holes(shown, recording.duration_ms), *purged])
+
+
 async def _make(
-    job: JobRun, recording: Recording, segments: Sequence[MediaSegment], shown: list[Stretch], folder: Path
+    job: JobRun, recording: Recording, segments: Sequence[MediaSegment], left_out: list[Stretch], folder: Path
 ) -> list[Made]:
-    left_out = withheld.holes(shown, recording.duration_ms)
     if segments:
         info, main = await _from_takes(job, segments, left_out, folder)
     else:
         info, main = await _from_upload(job, recording, left_out, folder)
-    made = [replace(main, shows=tuple(shown))]
+    made = [main]
     if main.kind is AssetKind.MP4:
         if info.has_audio:
-            sound = Made(AssetKind.M4A, folder / "sound.m4a", tuple(shown))
+            sound = Made(AssetKind.M4A, folder / "sound.m4a")
             await assembly.take_sound(main.file, info.tracks, sound.file)
             made.append(sound)
-        at_ms = _picture_at(shown)
+        at_ms = _picture_at(left_out, recording.duration_ms)
         poster = Made(AssetKind.POSTER, folder / "poster.jpg", (Stretch(at_ms, at_ms + 1),))
         try:
             await assembly.take_picture(main.file, poster.file, at_ms=at_ms)
@@ -107,9 +114,10 @@ async def _make(
     return made
 
 
-def _picture_at(shown: Sequence[Stretch]) -> int:
-    """A moment in the longest part: a picture before it must not be what stands still in a hole."""
-    longest = max(shown, key=lambda span: span.end_ms - span.start_ms)
+def _picture_at(left_out: list[Stretch], duration_ms: int) -> int:
+    """A moment well inside the longest part that is not left out."""
+    kept = withheld.holes(left_out, duration_ms) or [Stretch(0, duration_ms)]
+    longest = max(kept, key=lambda span: span.end_ms - span.start_ms)
     return longest.start_ms + min(_POSTER_AT_MS, (longest.end_ms - longest.start_ms) // 3)
 
 
@@ -134,7 +142,7 @@ async def _from_takes(
     def report(done: float) -> None:
         job.report(0.3 + 0.6 * done, "writing the file")
 
-    await assembly.join(parts, tracks, main.file, report, left_out)
+    await assembly.join(parts, tracks, main.file, report, left_out, segments[0].start_ticks)
     info = await probe(main.file, silent_allowed=True)
     _verify(info, to_ms(segments[-1].end_ticks), segments[0].recording_id)
     return info, main
@@ -208,19 +216,3 @@ def _verify(info: MediaInfo, expected_ms: int, recording_id: RecordingId) -> Non
     off = info.duration_ms - expected_ms
     if abs(off) > TOLERANCE_MS:
         logger.warning("the file of recording %s is %d ms off its media clock", recording_id, off)
-
-
-@asynccontextmanager
-async def _workshop(services: Services, recording_id: RecordingId) -> AsyncIterator[Path]:
-    """An empty folder that is gone afterwards."""
-    folder = services.settings.data_dir.absolute() / "finalise" / str(recording_id)
-
-    def clear() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-
-    await asyncio.to_thread(clear)
-    await asyncio.to_thread(folder.mkdir, parents=True)
-    try:
-        yield folder
-    finally:
-        await asyncio.to_thread(clear)

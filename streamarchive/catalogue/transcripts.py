@@ -71,9 +71,7 @@ async def hold(tx: AsyncConnection, transcript_id: TranscriptId) -> None:
 
     Who decides by the lines as they are (a pass that replaces them, an edit) calls it before reading them.
     """
-    if tx.dialect.name != "sqlite":
-        table = tables.transcript
-        await tx.execute(select(table.c.id).where(table.c.id == transcript_id).with_for_update(key_share=True))
+    await cues.hold(tx, transcript_id)
 
 
 async def begin_run(

@@ -8,7 +8,7 @@ words, in none of the interviews that show the recording. Every interview carrie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -75,7 +75,7 @@ def spans(interview: Interview, duration_ms: int) -> list[Stretch]:
     return [span for span in found if span.start_ms < span.end_ms]
 
 
-def merged(stretches: tuple[Stretch, ...] | list[Stretch]) -> list[Stretch]:
+def merged(stretches: Iterable[Stretch]) -> list[Stretch]:
     """The same, by time, each moment once."""
     found: list[Stretch] = []
     for one in sorted(stretches, key=lambda stretch: stretch.start_ms):
@@ -91,6 +91,19 @@ def holes(shown: list[Stretch], duration_ms: int) -> list[Stretch]:
     borders = [0, *(edge for span in shown for edge in (span.start_ms, span.end_ms)), duration_ms]
     pairs = zip(borders[::2], borders[1::2], strict=True)
     return [Stretch(start, end) for start, end in pairs if start < end]
+
+
+def without(shown: Iterable[Stretch], hole: Stretch) -> list[Stretch]:
+    """What is left of these stretches."""
+    sides = [
+        side
+        for span in shown
+        for side in (
+            Stretch(span.start_ms, min(span.end_ms, hole.start_ms)),
+            Stretch(max(span.start_ms, hole.end_ms), span.end_ms),
+        )
+    ]
+    return [side for side in sides if side.start_ms < side.end_ms]
 
 
 def may_give(interview: Interview, asset: Asset) -> bool:

@@ -33,13 +33,21 @@ def concatenate(files: Iterable[Path], target: Path) -> None:
 
 
 async def join(
-    parts: Sequence[Part], tracks: Tracks, target: Path, report: Report, left_out: Sequence[Stretch] = ()
+    parts: Sequence[Part],
+    tracks: Tracks,
+    target: Path,
+    report: Report,
+    left_out: Sequence[Stretch] = (),
+    begins_ticks: int = 0,
 ) -> None:
-    """Join takes, given as one MPEG-TS file each, into an MP4 (M4A). Raises `MediaError`."""
+    """Join takes, given as one MPEG-TS file each, into an MP4 (M4A). Raises `MediaError`.
+
+    The first begins at `begins_ticks` of the media clock: later than 0 where the beginning was purged.
+    """
     script = target.with_suffix(".ffconcat")
     await asyncio.to_thread(script.write_text, commands.concat_script(parts), encoding="utf-8")
     total_ms = sum(part.duration_ticks for part in parts) // 90
-    await _run(commands.join(script, target, tracks, left_out), target, total_ms, report)
+    await _run(commands.join(script, target, tracks, left_out, begins_ticks), target, total_ms, report)
 
 
 async def make_playable(

@@ -287,13 +287,17 @@ def concat_script(parts: Sequence[Part]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def join(script: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch] = ()) -> list[str]:
+def join(
+    script: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch] = (), begins_ticks: int = 0
+) -> list[str]:
     """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play.
 
     What is left out keeps its place: the picture before it stands still, and there is no sound.
     """
+    later = {"itsoffset": to_seconds(begins_ticks)} if begins_ticks else {}
     source = ffmpeg.input(
         file_url(script),
+        **later,
         f="concat",
         safe=0,
         protocol_whitelist="file",
