@@ -89,6 +89,20 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a recording, from `start_ms` to before `end_ms` of its media clock."""
+
+    start_ms: int
+    end_ms: int
+
+    def meets(self, start_ms: int, end_ms: int) -> bool:
+        """Whether the two have anything in common; of what has no length, whether it lies inside."""
+        if start_ms == end_ms:
+            return self.start_ms < start_ms < self.end_ms
+        return self.start_ms < end_ms and start_ms < self.end_ms
+
+
+@dataclass(frozen=True, slots=True)
 class Interview:
     """What a viewer sees."""
 
@@ -107,6 +121,8 @@ class Interview:
     out_ms: int | None
     created_at: datetime
     updated_at: datetime
+    withheld: tuple[Stretch, ...] = ()
+    """What nobody gets of its recording, by time."""
 
     @property
     def address(self) -> str:
@@ -118,6 +134,14 @@ class Interview:
         return self.titles.get(locale) or next((t for t in self.titles.values() if t), "") or self.id
 
     def shows(self, start_ms: int, end_ms: int) -> bool:
+        """Whether people get this part of its recording: some of it lies in the cut, none of it is withheld."""
+        return self.cuts_in(start_ms, end_ms) and not self.withholds(start_ms, end_ms)
+
+    def withholds(self, start_ms: int, end_ms: int) -> bool:
+        """Whether any of this part of its recording is withheld."""
+        return any(stretch.meets(start_ms, end_ms) for stretch in self.withheld)
+
+    def cuts_in(self, start_ms: int, end_ms: int) -> bool:
         """Whether any of this part of its recording lies between its in and out point."""
         begins_before_out = self.out_ms is None or start_ms < self.out_ms
         ends_after_in = self.in_ms is None or end_ms > self.in_ms
@@ -287,6 +311,8 @@ class Asset:
     key: str
     size_bytes: int
     media_type: str
+    shows: tuple[Stretch, ...] = ()
+    """What of the recording can be seen or heard in it, by time."""
     sha256: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What whoever shows it must know besides: how its pictures are laid out, how loud it is."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import recordings, retention
-from streamarchive.clock import to_ms
-from streamarchive.errors import GoneError, NotFoundError
+from streamarchive.catalogue import recordings, retention, withheld
+from streamarchive.clock import TICKS_PER_MS, to_ms
+from streamarchive.errors import ConflictError, GoneError, NotFoundError
 from streamarchive.media import playlists, thumbnails
 from streamarchive.models import Asset, AssetKind, Interview, MediaSegment, RecordingId, RecordingState, Stage
 
 from .access import open_interview
 from .keys import LIVE_PICTURES, SERVICES, VISIT
 from .ranges import HEADERS, Stored, send, send_bytes
-from .state import load_assets, short_tag
+from .state import short_tag
 
 _SEGMENT_TYPE = "video/mp2t"
+_SOUND_MS = 1_000
+"""How far the sound of a segment lies before or behind its picture, at most."""
 
 
 async def playlist(request: web.Request) -> web.StreamResponse:
@@ -25,17 +27,27 @@ async def playlist(request: web.Request) -> web.StreamResponse:
         interview = await _open(request, connection)
         recording_id = _recording_of(interview)
         recording = await recordings.get(connection, recording_id)
-        segments = await _shown_segments(connection, interview)
-        gone = not segments and await retention.were_released(connection, recording_id)
-    if gone:
+        present = await recordings.segments(connection, recording_id)
+        gone = await withheld.purged_segments(connection, recording_id)
+        released = not present and await retention.were_released(connection, recording_id)
+    if released:
         raise GoneError("its stream is not kept any more; it is played from its file, media.mp4 or media.m4a")
-    if not segments:
-        raise NotFoundError("nothing has been recorded yet; this address works as soon as there is a segment")
+    shown = {segment.sequence for segment in present if _shows(interview, segment)}
+    segments = sorted(
+        (segment for segment in [*present, *gone] if interview.cuts_in(*_extent(segment))),
+        key=lambda segment: segment.sequence,
+    )
+    if not shown:
+        raise NotFoundError("there is nothing to play yet; this address works as soon as there is a segment")
     # A recording may go on for the next interview.
     grows = recording.state is RecordingState.OPEN and interview.stage is Stage.LIVE
     write = playlists.live if grows else playlists.complete
     # Relative addresses; the media clock's milliseconds stand in each, so that a page can tell where it plays.
-    text = write(segments, lambda segment: f"segments/{segment.sequence}-{to_ms(segment.start_ticks)}.ts")
+    text = write(
+        segments,
+        lambda segment: f"segments/{segment.sequence}-{to_ms(segment.start_ticks)}.ts",
+        lambda segment: segment.sequence not in shown,
+    )
     return web.Response(
         text=text, content_type=playlists.MEDIA_TYPE, headers={"Cache-Control": HEADERS["Cache-Control"]}
     )
@@ -48,7 +60,7 @@ async def segment(request: web.Request) -> web.StreamResponse:
         found = await recordings.segment(
             connection, _recording_of(interview), int(request.match_info["sequence"])
         )
-    if found is None or not _in_cut(found, interview):
+    if found is None or not _shows(interview, found):
         raise NotFoundError("there is no such segment")
     return await send(request, Stored(found.key, found.size_bytes, _SEGMENT_TYPE))
 
@@ -94,7 +106,13 @@ async def thumbnail_map(request: web.Request) -> web.StreamResponse:
 
 async def _asset(connection: AsyncConnection, interview: Interview, kind: AssetKind) -> Asset:
     """The one way to a file of a recording: what an interview may not show has not been made for it."""
-    found = (await load_assets(connection, _recording_of(interview))).get(kind)
+    made = await recordings.assets(connection, _recording_of(interview))
+    found = withheld.given(interview, made).get(kind)
+    if found is None and kind in made and interview.withheld:
+        raise ConflictError(
+            "This file is being made again without what has been withheld; the page of the interview plays "
+            "what there is meanwhile."
+        )
     if found is None:
         raise NotFoundError("this file has not been made yet")
     return found
@@ -103,7 +121,7 @@ async def _asset(connection: AsyncConnection, interview: Interview, kind: AssetK
 async def _shown_segments(connection: AsyncConnection, interview: Interview) -> list[MediaSegment]:
     """What may be given out of its recording."""
     segments = await recordings.segments(connection, _recording_of(interview))
-    return [segment for segment in segments if _in_cut(segment, interview)]
+    return [segment for segment in segments if _shows(interview, segment)]
 
 
 _KINDS = {
@@ -125,6 +143,16 @@ def _recording_of(interview: Interview) -> RecordingId:
     return interview.recording_id
 
 
-def _in_cut(segment: MediaSegment, interview: Interview) -> bool:
-    """Whether any of it lies between the interview's in and out point."""
-    return interview.shows(to_ms(segment.start_ticks), to_ms(segment.end_ticks))
+def _shows(interview: Interview, segment: MediaSegment) -> bool:
+    """Whether any of it lies between the interview's in and out point, and none of it is withheld.
+
+    Its sound may begin before its picture and go on after it.
+    """
+    start_ms, end_ms = _extent(segment)
+    hidden = interview.withholds(start_ms - _SOUND_MS, end_ms + _SOUND_MS)
+    return interview.cuts_in(start_ms, end_ms) and not hidden
+
+
+def _extent(segment: MediaSegment) -> tuple[int, int]:
+    """Where it lies on the media clock, in milliseconds: every one that it has any part of."""
+    return segment.start_ticks // TICKS_PER_MS, -(-segment.end_ticks // TICKS_PER_MS)

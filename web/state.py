@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import captioning, changes, interviews, recordings, streams, transcripts
+from streamarchive.catalogue import captioning, changes, recordings, streams, transcripts, withheld
 from streamarchive.catalogue.captioning import Captioning, Skip
 from streamarchive.models import (
     Asset,
@@ -21,14 +21,14 @@ from streamarchive.models import (
     Job,
     JobState,
     Recording,
-    RecordingId,
     Stage,
     Stream,
+    Stretch,
 )
 
 from .access import Visit
 from .languages import Language
-from .views import Line, gap_line, skip_line, unsure
+from .views import Line, gap_line, hole_line, skip_line, unsure
 from .wording import duration, html_lang
 
 _PLAYABLE = {
@@ -97,7 +97,7 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
     return State(
         interview=interview,
         recording=await recordings.get(connection, recording_id),
-        assets=await load_assets(connection, recording_id),
+        assets=withheld.given(interview, await recordings.assets(connection, recording_id)),
         jobs=tuple(await jobs.of_recording(connection, recording_id)),
         stream=attached[0] if attached else None,
         runs=tuple(await transcripts.runs(connection, recording_id)),
@@ -106,26 +106,24 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
     )
 
 
-async def load_assets(connection: AsyncConnection, recording_id: RecordingId) -> Mapping[AssetKind, Asset]:
-    """The files made of it. Of a broadcast that several interviews share, there is only the poster for them.
-
-    A whole file would show in each of them all the others, drafts too; segments keep to the cut.
-    """
-    found = await recordings.assets(connection, recording_id)
-    recording = await recordings.get(connection, recording_id)
-    if recording.origin == "stream" and len(await interviews.ids_of_recording(connection, recording_id)) > 1:
-        return {kind: asset for kind, asset in found.items() if kind is AssetKind.POSTER}
-    return found
-
-
-async def load_lines(connection: AsyncConnection, interview: Interview) -> tuple[list[Cue], list[Gap]]:
-    """Its cues and gaps, between its in and out point."""
+async def load_lines(
+    connection: AsyncConnection, interview: Interview, *, withheld_too: bool = False
+) -> tuple[list[Cue], list[Gap]]:
+    """Its cues and gaps, as anybody gets them; editors also see what is withheld, between in and out point."""
     if interview.recording_id is None:
         return [], []
-    begin, end = _cut(interview)
+    shows = interview.cuts_in if withheld_too else interview.shows
     cues = await transcripts.of_recording(connection, interview.recording_id)
-    shown = [cue for cue in cues if cue.end_ms > begin and cue.start_ms < end]
-    return shown, await load_gaps(connection, interview)
+    return [cue for cue in cues if shows(cue.start_ms, cue.end_ms)], await load_gaps(connection, interview)
+
+
+async def load_holes(connection: AsyncConnection, interview: Interview) -> list[Stretch]:
+    """What nobody gets between its in and out point, withheld or gone for good."""
+    if interview.recording_id is None:
+        return []
+    found = await withheld.of_recording(connection, interview.recording_id)
+    holes = withheld.merged([one.stretch for one in found if one.is_hole])
+    return [hole for hole in holes if interview.cuts_in(hole.start_ms, hole.end_ms)]
 
 
 async def load_gaps(connection: AsyncConnection, interview: Interview) -> list[Gap]:
@@ -155,7 +153,7 @@ def player(state: State) -> Player:
         return Player("none")
     if state.interview.stage is not Stage.LIVE:
         for kind, name in ((AssetKind.MP4, "media.mp4"), (AssetKind.M4A, "media.m4a")):
-            if asset := state.assets.get(kind):
+            if (asset := state.assets.get(kind)) and _is_best(state, asset, state.recording):
                 return _file(state, asset, name)
         original = state.assets.get(AssetKind.ORIGINAL)
         if original and original.media_type in _PLAYABLE:
@@ -163,6 +161,11 @@ def player(state: State) -> Player:
     if state.recording.origin == "stream" and state.recording.duration_ms:
         return Player("hls", f"{state.base}/playlist.m3u8", audio_only=not state.recording.has_video)
     return Player("none")
+
+
+def _is_best(state: State, asset: Asset, recording: Recording) -> bool:
+    """A file that lacks what may be shown again gives way to the segments until it has been made anew."""
+    return recording.origin != "stream" or withheld.is_whole(state.interview, asset, recording.duration_ms)
 
 
 def _file(state: State, asset: Asset, name: str) -> Player:
@@ -275,6 +278,7 @@ def job_label(job: Job, language: Language) -> str:
         "live_transcribe": _("Live transcription"),
         "finalise": _("Making the recording"),
         "release_segments": _("Tidying up"),
+        "purge": _("Deleting a part for good"),
     }
     return labels.get(job.kind, job.kind)
 
@@ -316,7 +320,7 @@ def state_json(state: State, visit: Visit) -> dict[str, Any]:
     }
 
 
-def cue_json(cue: Cue) -> dict[str, Any]:
+def cue_json(cue: Cue, *, withheld: bool = False) -> dict[str, Any]:
     """A line for the page's scripts; `revision` is what an edit has to name."""
     return {
         "key": f"c{cue.id}",
@@ -329,7 +333,19 @@ def cue_json(cue: Cue) -> dict[str, Any]:
         "revision": cue.revision,
         "read": cue.read,
         "unsure": unsure(cue),
+        "withheld": withheld,
     }
+
+
+def cues_json(cues: Iterable[Cue], interview: Interview) -> list[dict[str, Any]]:
+    """The same for several, those that are withheld marked."""
+    return [cue_json(cue, withheld=interview.withholds(cue.start_ms, cue.end_ms)) for cue in cues]
+
+
+def hole_json(hole: Stretch, visit: Visit) -> dict[str, Any]:
+    """What nobody gets, for the page's scripts, worded for its reader."""
+    line: Line = hole_line(hole, "", visit.language.gettext)
+    return {"key": line.key, "start_ms": line.start_ms, "end_ms": line.end_ms, "text": line.text, "gap": True}
 
 
 def skip_json(skip: Skip) -> dict[str, Any]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from streamarchive.catalogue import recordings
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import recordings, withheld
 from streamarchive.errors import MediaError, NotFoundError, UnverifiedError
 from streamarchive.media import assembly, disk, packets, thumbnails, waveform
 from streamarchive.media.probe import MediaInfo, probe
 from streamarchive.media.survey import Survey, survey
 from streamarchive.media.verification import verify
-from streamarchive.models import AssetKind, RecordingId, RecordingState
+from streamarchive.models import AssetKind, Recording, RecordingState, Stretch
 from streamarchive.services import Services
 
-from . import retention
+from . import purger, retention
 from .material import Material, Takes, Upload
 from .runner import JobRun, serve_jobs
 from .workshop import finished, workshop
@@ -52,11 +54,13 @@ class Made:
     kind: AssetKind
     file: Path
     details: Mapping[str, Any] = field(default_factory=dict)
+    shows: tuple[Stretch, ...] = ()
 
 
 async def run(services: Services, stop: asyncio.Event) -> None:
     """Until `stop`."""
-    await serve_jobs(services, {KIND: finalise, retention.KIND: retention.release}, stop)
+    handlers = {KIND: finalise, retention.KIND: retention.release, "purge": purger.purge}
+    await serve_jobs(services, handlers, stop)
 
 
 async def finalise(job: JobRun) -> None:
@@ -68,21 +72,50 @@ async def finalise(job: JobRun) -> None:
     recording_id = job.job.recording_id
     if recording_id is None:
         raise NotFoundError("a job of kind finalise needs a recording")
-    material = await _material(job.services, recording_id)
+    async with job.services.database.read() as connection:
+        recording = await recordings.get(connection, recording_id)
+        shown = await _shown(connection, recording)
+    material = await _material(job.services, recording, shown)
     if material is None:
         return
     disk.require_room(await job.services.store.free_fraction())
     async with workshop(job.services, recording_id, material.origin) as folder:
         main, info = await _main(job, material, folder)
         found = await _verified(job, material, main, info, folder)
-        made = [main, *await _more(main, info, found, folder)]
-        await _keep(job, recording_id, made, material.origin)
+        made = [
+            main,
+            *await _more(main, info, found, _picture_at(material.left_out, recording.duration_ms), folder),
+        ]
+        made = [item if item.shows else replace(item, shows=tuple(shown)) for item in made]
+        done = await _keep(job, recording, made, material.origin, shown)
+    if not done:
+        await finalise(job)
 
 
-async def _material(services: Services, recording_id: RecordingId) -> Material | None:
+async def _shown(connection: AsyncConnection, recording: Recording) -> list[Stretch]:
+    """What its files show: what any of its interviews does, and all of it where that would be nothing."""
+    shown = await withheld.shown_by_all(connection, recording.id)
+    return shown or [Stretch(0, recording.duration_ms)]
+
+
+async def _left_out(connection: AsyncConnection, recording: Recording, shown: list[Stretch]) -> list[Stretch]:
+    """What is not shown, and what is gone for good: there is no sound in the place of either."""
+    purged = [one.stretch for one in await withheld.of_recording(connection, recording.id) if one.purged_at]
+    return withheld.merged([*withheld.holes(shown, recording.duration_ms), *purged])
+
+
+def _picture_at(left_out: Sequence[Stretch], duration_ms: int) -> int:
+    """A moment well inside the longest part that is not left out."""
+    kept = withheld.holes(list(left_out), duration_ms) or [Stretch(0, duration_ms)]
+    longest = max(kept, key=lambda span: span.end_ms - span.start_ms)
+    return longest.start_ms + min(_POSTER_AT_MS, (longest.end_ms - longest.start_ms) // 3)
+
+
+async def _material(services: Services, recording: Recording, shown: list[Stretch]) -> Material | None:
     """What there is to make files of; None if they have been made of it, or are all that is left."""
+    recording_id = recording.id
     async with services.database.read() as connection:
-        recording = await recordings.get(connection, recording_id)
+        left_out = await _left_out(connection, recording, shown)
         segments = await recordings.segments(connection, recording_id)
         origins = await recordings.made_from(connection, recording_id)
         files = await recordings.assets(connection, recording_id)
@@ -91,9 +124,9 @@ async def _material(services: Services, recording_id: RecordingId) -> Material |
     whole = [files[kind] for kind in (AssetKind.MP4, AssetKind.M4A) if kind in files]
     verified = {origins[file.kind] for file in whole if file.verified}
     if segments:
-        material: Material = Takes(segments)
+        material: Material = Takes(segments, left_out)
     elif AssetKind.ORIGINAL in files:
-        material = Upload(recording, files[AssetKind.ORIGINAL], origins[AssetKind.ORIGINAL])
+        material = Upload(recording, files[AssetKind.ORIGINAL], origins[AssetKind.ORIGINAL], left_out)
     elif verified:
         return None
     else:
@@ -126,13 +159,13 @@ async def _verified(job: JobRun, material: Material, main: Made, info: MediaInfo
     return found
 
 
-async def _more(main: Made, info: MediaInfo, found: Survey, folder: Path) -> list[Made]:
+async def _more(main: Made, info: MediaInfo, found: Survey, picture_at_ms: int, folder: Path) -> list[Made]:
     """What else is made of a verified file."""
     made = []
     if main.kind is AssetKind.MP4:
         if info.has_audio:
             made.append(await _sound(main, info, found, folder))
-        made += await _poster(main, info, folder)
+        made += await _poster(main, picture_at_ms, folder)
     if found.thumbnails and found.strip:
         made.append(Made(AssetKind.THUMBNAILS, found.thumbnails, found.strip.details()))
     if found.peaks:
@@ -153,35 +186,47 @@ async def _sound(main: Made, info: MediaInfo, found: Survey, folder: Path) -> Ma
     return sound
 
 
-async def _poster(main: Made, info: MediaInfo, folder: Path) -> list[Made]:
-    poster = Made(AssetKind.POSTER, folder / "poster.jpg")
+async def _poster(main: Made, at_ms: int, folder: Path) -> list[Made]:
+    poster = Made(AssetKind.POSTER, folder / "poster.jpg", shows=(Stretch(at_ms, at_ms + 1),))
     try:
-        await assembly.take_picture(main.file, poster.file, at_ms=min(_POSTER_AT_MS, info.duration_ms // 3))
+        await assembly.take_picture(main.file, poster.file, at_ms=at_ms)
     except MediaError as error:
         logger.warning("%s has no poster: %s", main.file.name, error)
         return []
     return [poster]
 
 
-async def _keep(job: JobRun, recording_id: RecordingId, made: Sequence[Made], origin: str) -> None:
-    """Into the store, then into the catalogue together with the end of the job."""
-    store, prefix = job.services.store, f"recordings/{recording_id}/"
+async def _keep(
+    job: JobRun, recording: Recording, made: Sequence[Made], origin: str, shown: list[Stretch]
+) -> bool:
+    """Into the store, then into the catalogue together with the end of the job.
+
+    False, with nothing kept, if what may be shown has changed meanwhile: whoever changed it has found this job
+    under way and relies on it.
+    """
+    store, prefix = job.services.store, f"recordings/{recording.id}/"
     stored = [(item, await store.adopt(item.file, prefix, _SUFFIXES[item.kind])) for item in made]
     replaced = []
     async with job.services.database.write() as tx:
-        for item, kept in stored:
+        await withheld.hold(tx, recording.id)
+        current = await _shown(tx, recording) == shown
+        for item, kept in stored if current else ():
             old = await recordings.put_asset(
                 tx,
-                recording_id,
+                recording.id,
                 item.kind,
                 kept,
                 _MEDIA_TYPES[item.kind],
                 origin,
+                item.shows,
                 details=item.details,
                 verified=item.kind in (AssetKind.MP4, AssetKind.M4A),
             )
             replaced.append(old)
-        await job.finish(tx)
-    for key in replaced:
+        if current:
+            await job.finish(tx)
+        unused = [kept.key for _, kept in stored if not await recordings.uses(tx, kept.key)]
+    for key in replaced if current else unused:
         if key is not None:
             await store.delete(key)
+    return current

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from streamarchive.media.packets import Reading
 from streamarchive.media.probe import probe
 from streamarchive.media.segments import read_times
 from streamarchive.media.verification import TOLERANCE_MS, UPLOAD_TOLERANCE_MS, Expected
-from streamarchive.models import Asset, MediaSegment, Recording
+from streamarchive.models import Asset, MediaSegment, Recording, Stretch
 from streamarchive.protocols import MediaStore
 
 Report = Callable[[float, str], None]
@@ -33,11 +33,14 @@ class Takes:
     """The segments of a broadcast."""
 
     segments: Sequence[MediaSegment]
+    left_out: Sequence[Stretch] = ()
+    """What is not shown of them."""
 
     @property
     def origin(self) -> str:
-        """What they are, in one hash."""
-        return hashlib.sha256("".join(segment.sha256 for segment in self.segments).encode()).hexdigest()
+        """What they are, in one hash, and what of them is left out."""
+        digest = hashlib.sha256("".join(segment.sha256 for segment in self.segments).encode()).hexdigest()
+        return digest + _without(self.left_out)
 
     async def tracks(self, store: MediaStore) -> Tracks:
         """Those of the first segment: the file has no others."""
@@ -53,7 +56,11 @@ class Takes:
             end = take[-1].end_ticks if following is None else following
             parts.append(Part(file, end - take[0].start_ticks))
             report(0.3 * (take[-1].sequence + 1) / len(self.segments), "putting the takes together")
-        await assembly.join(parts, tracks, target, lambda done: report(0.3 + 0.7 * done, "writing the file"))
+
+        def tell(done: float) -> None:
+            report(0.3 + 0.7 * done, "writing the file")
+
+        await assembly.join(parts, tracks, target, tell, self.left_out, self.segments[0].start_ticks)
 
     async def expected(self, store: MediaStore, folder: Path) -> Expected:
         """What the file has to hold, counted in the segments themselves."""
@@ -65,13 +72,14 @@ class Takes:
                 await self._put_together(store, take, file)
             counted += await packets.count(file)
         torn = 2 * len(takes) + sum(segment.partial for segment in self.segments)
-        return Expected(
+        expected = Expected(
             duration_ms=to_ms(self.segments[-1].end_ticks),
             tolerance_ms=TOLERANCE_MS,
             packets=_copied(counted, tracks),
             slack=_TORN_PACKETS * torn,
             key_frames=len(self.segments),
         )
+        return _less(expected, self.left_out)
 
     def _takes(self) -> list[list[MediaSegment]]:
         return [list(group) for _, group in groupby(self.segments, key=lambda segment: segment.take_id)]
@@ -89,7 +97,14 @@ class Upload:
 
     recording: Recording
     original: Asset
-    origin: str
+    sha256: str
+    left_out: Sequence[Stretch] = ()
+    """What is not shown of it."""
+
+    @property
+    def origin(self) -> str:
+        """What it is, and what of it is left out."""
+        return self.sha256 + _without(self.left_out)
 
     async def tracks(self, store: MediaStore) -> Tracks:
         """Its first picture and its first sound."""
@@ -106,6 +121,7 @@ class Upload:
                 target,
                 found.duration_ms,
                 lambda done: report(done, "making the file that is played"),
+                self.left_out,
             )
 
     async def expected(self, store: MediaStore, folder: Path) -> Expected:  # noqa: ARG002
@@ -115,16 +131,29 @@ class Upload:
             counted = await packets.count(source)
         damaged = self.recording.damage is not None
         most = max(counted.video or 0, counted.audio or 0)
-        return Expected(
+        expected = Expected(
             duration_ms=self.recording.duration_ms,
             tolerance_ms=self.recording.duration_ms if damaged else UPLOAD_TOLERANCE_MS,
             packets=Reading() if damaged else _copied(counted, tracks),
             slack=_TORN_PACKETS + int(most * _UPLOAD_SLACK),
             key_frames=1 if tracks.video else 0,
         )
+        return _less(expected, self.left_out)
 
 
 Material = Takes | Upload
+
+
+def _without(left_out: Sequence[Stretch]) -> str:
+    return "".join(f" -{hole.start_ms}-{hole.end_ms}" for hole in left_out)
+
+
+def _less(expected: Expected, left_out: Sequence[Stretch]) -> Expected:
+    """Of a file with holes: packets are missing, and at its end the holes themselves; it still has to decode."""
+    if not left_out:
+        return expected
+    holes_ms = sum(hole.end_ms - hole.start_ms for hole in left_out)
+    return replace(expected, tolerance_ms=expected.tolerance_ms + holes_ms, packets=Reading(), key_frames=1)
 
 
 def _copied(counted: Reading, tracks: Tracks) -> Reading:

@@ -31,7 +31,7 @@ async def is_due(connection: AsyncConnection, recording_id: RecordingId, *, but:
 def _free(but: str) -> Select[tuple[int]]:
     """Recordings with segments that nobody needs: over, verified, shown whole by one interview, not worked on.
 
-    Of a recording that several interviews share, or that is cut, nothing but its segments can be shown.
+    The file of a recording that is cut, shared or has withheld ranges does not hold all of it.
     """
     recording, segment, asset, job = tables.recording.c, tables.media_segment, tables.asset, tables.job
     stream, interview = tables.stream, tables.interview
@@ -48,6 +48,8 @@ def _free(but: str) -> Select[tuple[int]]:
         interview.c.recording_id == recording.id,
         or_(interview.c.in_ms.is_not(None), interview.c.out_ms.is_not(None)),
     )
+    withheld = tables.withheld_range
+    holes = and_(withheld.c.recording_id == recording.id, withheld.c.lifted_at.is_(None))
     return select(recording.id).where(
         recording.state == RecordingState.FINISHED,
         exists().where(own_segments),
@@ -56,6 +58,7 @@ def _free(but: str) -> Select[tuple[int]]:
         ~exists().where(recorded),
         showing == 1,
         ~exists().where(cut),
+        ~exists().where(holes),
     )
 
 

@@ -19,6 +19,7 @@ import ffmpeg
 from streamarchive.clock import to_seconds
 from streamarchive.errors import MediaError
 from streamarchive.media.thumbnails import Strip
+from streamarchive.models import Stretch
 
 SEGMENT_SECONDS = 4
 """Wanted length of a media segment; a source with rarer key frames makes longer ones."""
@@ -287,25 +288,37 @@ def concat_script(parts: Sequence[Part]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def join(script: Path, target: Path, tracks: Tracks) -> list[str]:
-    """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play."""
+def join(
+    script: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch] = (), begins_ticks: int = 0
+) -> list[str]:
+    """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play.
+
+    What is left out keeps its place: the picture before it stands still, and there is no sound.
+    """
+    later = {"itsoffset": to_seconds(begins_ticks)} if begins_ticks else {}
     source = ffmpeg.input(
         file_url(script),
+        **later,
         f="concat",
         safe=0,
         protocol_whitelist="file",
         format_whitelist="concat,mpegts",
         codec_whitelist=DECODERS,
     )
-    return _playable(source, target, tracks)
+    return _playable(source, target, tracks, left_out)
 
 
-def make_playable(source: Path, target: Path, tracks: Tracks) -> list[str]:
+def make_playable(source: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch] = ()) -> list[str]:
     """Turn any accepted file into a fast-start MP4 (M4A); what browsers cannot play is encoded anew."""
-    return _playable(_file_input(source), target, tracks)
+    return _playable(_file_input(source), target, tracks, left_out)
 
 
-def _playable(source: Any, target: Path, tracks: Tracks) -> list[str]:  # noqa: ANN401
+def _playable(
+    source: Any,  # noqa: ANN401
+    target: Path,
+    tracks: Tracks,
+    left_out: Sequence[Stretch],
+) -> list[str]:
     streams = [source[selector] for selector, codec in (("V:0", tracks.video), ("a:0", tracks.audio)) if codec]
     options: dict[str, Any] = {
         "f": "mp4" if tracks.video else "ipod",
@@ -314,24 +327,51 @@ def _playable(source: Any, target: Path, tracks: Tracks) -> list[str]:  # noqa: 
         "map_chapters": -1,
         "progress": "pipe:1",
     }
-    options |= _video_options(tracks.video) | _audio_options(tracks.audio)
+    options |= _video_options(tracks.video, left_out) | _audio_options(tracks.audio, left_out)
     return ["-y", *_arguments(ffmpeg.output(*streams, file_url(target), **options))]
 
 
-def _video_options(codec: str | None) -> dict[str, Any]:
+def _video_options(codec: str | None, left_out: Sequence[Stretch]) -> dict[str, Any]:
     if codec is None:
         return {}
     if codec in PLAYABLE_VIDEO:
         # Safari plays HEVC under this tag only.
-        return {"c:v": "copy"} | ({"tag:v": "hvc1"} if codec == "hevc" else {})
+        tag = {"tag:v": "hvc1"} if codec == "hevc" else {}
+        holes = {"bsf:v": ",".join(map(_without_packets, left_out))} if left_out else {}
+        return {"c:v": "copy"} | tag | holes
     # H.264 in 4:2:0 has even sides; some sources have not.
     even = "scale=trunc(iw/2)*2:trunc(ih/2)*2"
-    return {"c:v": "libx264", "preset": "veryfast", "crf": 21, "pix_fmt": "yuv420p", "g": 100, "vf": even}
+    kept = [f"select='not({_between(stretch)})'" for stretch in left_out]
+    filters = ",".join([*kept, even])
+    return {"c:v": "libx264", "preset": "veryfast", "crf": 21, "pix_fmt": "yuv420p", "g": 100, "vf": filters}
 
 
-def _audio_options(codec: str | None) -> dict[str, Any]:
+def _between(stretch: Stretch) -> str:
+    """Whether a frame, that lasts up to a tenth of a second, has any part in this."""
+    return f"between(t,{(stretch.start_ms - 100) / 1000:.3f},{stretch.end_ms / 1000:.3f})"
+
+
+def _without_packets(stretch: Stretch) -> str:
+    """A filter of packets that are copied: without those of a stretch, and then up to where decoding can begin.
+
+    The registers: 0 is 0 before the stretch, 1 in it and 2 behind it, 1 the time of the key frame that ended it.
+    A picture that is shown before that key frame and comes after it refers to what was left out.
+    """
+    start, end = (f"{ms / 1000:.3f}" for ms in (stretch.start_ms, stretch.end_ms))
+    enters = f"if(eq(ld(0),0)*gte(pts*tb,{start}),st(0,1))"
+    leaves = f"if(eq(ld(0),1)*key*gte(pts*tb,{end}),st(0,2)+st(1,pts))"
+    drops = "eq(ld(0),1)+eq(ld(0),2)*lt(pts,ld(1))"
+    return f"noise=drop='{enters};{leaves};{drops}'"
+
+
+def _audio_options(codec: str | None, left_out: Sequence[Stretch]) -> dict[str, Any]:
     if codec is None:
         return {}
+    if left_out:
+        # Encoded anew: players stumble over a sound that pauses, and two encoders' frames do not mix.
+        muted = [f"volume=volume=0:enable='{_between(stretch)}'" for stretch in left_out]
+        filters = ",".join(["aresample=async=1:first_pts=0", "asetnsamples=n=1024:p=0", *muted])
+        return {"c:a": "aac", "b:a": "160k", "af": filters}
     return {"c:a": "copy"} if codec in PLAYABLE_AUDIO else {"c:a": "aac", "b:a": "160k"}
 
 

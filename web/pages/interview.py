@@ -37,13 +37,14 @@ async def show(request: web.Request) -> web.StreamResponse:
                 _with_query(interview.address, request), headers={"Cache-Control": "no-cache"}
             )
         state = await states.load_state(connection, interview)
-        cues, gaps = await states.load_lines(connection, interview)
-        skips = await states.load_skips(connection, interview)
         editor = visit.asker.has(Role.EDITOR)
+        cues, gaps = await states.load_lines(connection, interview, withheld_too=editor)
+        skips = await states.load_skips(connection, interview)
+        holes = await states.load_holes(connection, interview)
         names = await _speakers(connection, interview, visit.language) if editor else []
         suggested = await _suggestions(connection, interview, cues) if editor else {}
     at_ms = milliseconds_of(request.query.get("t"))
-    shown = lines(cues, gaps, interview.address, at_ms, skips, gettext=visit.language.gettext)
+    shown = lines(cues, gaps, interview.address, at_ms, skips, holes=holes, gettext=visit.language.gettext)
     player = states.player(state)
     has_poster = states.has_picture(interview, state.recording, state.assets)
     context = {
@@ -149,9 +150,12 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
     async with services.database.read() as connection:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         state = await states.load_state(connection, interview)
-        cues, gaps = await states.load_lines(connection, interview)
+        editor = visit.asker.has(Role.EDITOR)
+        cues, gaps = await states.load_lines(connection, interview, withheld_too=editor)
         skips = await states.load_skips(connection, interview)
-    values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap, visit) for gap in gaps]
+        holes = await states.load_holes(connection, interview)
+    values = states.cues_json(cues, interview) + [states.gap_json(gap, visit) for gap in gaps]
+    values += [states.hole_json(hole, visit) for hole in holes]
     values += [states.skip_json(skip) for skip in skips]
     answer = {
         "change_id": state.change_id,

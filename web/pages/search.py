@@ -10,7 +10,7 @@ from datetime import datetime
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings
+from streamarchive.catalogue import interviews, recordings, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.models import Asset, AssetKind, InterviewId, MediaSegment, Recording, RecordingId, Stage
 from streamarchive.protocols import Query, Sort, Total
@@ -190,10 +190,9 @@ class _Showing:
         if isinstance(item, answers.Found):
             total = item.total
         recording_id = interview.recording_id
-        has_poster = recording_id is not None and has_picture(
-            interview, self.recordings.get(recording_id), self.files.get(recording_id, {})
-        )
-        shown = card(interview, self.code, has_picture=has_poster)
+        assets = withheld.given(interview, self.files.get(recording_id, {})) if recording_id is not None else {}
+        recording = self.recordings.get(recording_id) if recording_id is not None else None
+        shown = card(interview, self.code, has_picture=has_picture(interview, recording, assets))
         return Found(interview.id, shown, moments, total - len(moments))
 
     def _moments(self, item: answers.Found | answers.FoundMoment) -> tuple[Moment, ...]:

@@ -161,6 +161,23 @@ async function readAnew() {
   transcript.replace(lines);
   show(state);
   update();
+  return state;
+}
+
+/** Something is withheld, or shown again: what has been loaded already is dropped with the player. */
+async function playAnew() {
+  const state = await readAnew();
+  if (!state || !player) return;
+  if (state.player.kind !== "none") return changePlayer(state.player);
+  player.element.pause();
+  player.close();
+  player = null;
+  shown = "none";
+  const sentence = Object.assign(document.createElement("p"), { textContent: word.nothing });
+  const place = Object.assign(document.createElement("div"), { className: "waiting" });
+  place.append(sentence);
+  screen.replaceChildren(place);
+  bar.hidden = true;
 }
 
 // What the editor's script has saved, and where it wants to listen.
@@ -193,6 +210,7 @@ follow(
     state: show,
     whole: readAnew,
     reset: readAnew,
+    withheld: playAnew,
     gone: () => (player?.close(), seekBar.attach(null, along), screen.replaceChildren(), say(word.gone)),
   },
   change,

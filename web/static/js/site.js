@@ -66,10 +66,11 @@ for (const picture of document.querySelectorAll(".on-air img.poster")) {
 for (const quote of document.querySelectorAll("[data-latest]")) {
   const stop = follow(quote.dataset.latest, {
     lines: ({ added }) => {
-      const line = added.at(-1);
+      const line = added.findLast((each) => !each.withheld);
       if (line) [quote.textContent, quote.lang] = [line.text, line.lang];
     },
     state: ({ stage }) => stage !== "live" && (stop(), location.reload()),
+    withheld: () => location.reload(),
     gone: () => location.reload(),
   });
 }
