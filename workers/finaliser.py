@@ -80,7 +80,7 @@ async def finalise(job: JobRun) -> None:
 
 
 async def _material(services: Services, recording_id: RecordingId) -> Material | None:
-    """What there is to make files of; None if they have been made of it, or are all that is left."""
+    """What there is to make files of; None if they have been made of it."""
     async with services.database.read() as connection:
         recording = await recordings.get(connection, recording_id)
         segments = await recordings.segments(connection, recording_id)
@@ -88,17 +88,15 @@ async def _material(services: Services, recording_id: RecordingId) -> Material |
         files = await recordings.assets(connection, recording_id)
     if recording.state is not RecordingState.FINISHED:
         raise MediaError(f"the recording {recording_id} is still on air")
-    whole = [files[kind] for kind in (AssetKind.MP4, AssetKind.M4A) if kind in files]
-    verified = {origins[file.kind] for file in whole if file.verified}
+    main = files.get(AssetKind.MP4) or files.get(AssetKind.M4A)
     if segments:
         material: Material = Takes(segments)
-    elif AssetKind.ORIGINAL in files:
+    elif AssetKind.ORIGINAL in files:  # an upload, or what the segments of a broadcast have gone for
         material = Upload(recording, files[AssetKind.ORIGINAL], origins[AssetKind.ORIGINAL])
-    elif verified:
-        return None
     else:
         raise NotFoundError(f"the recording {recording_id} has no media")
-    return None if material.origin in verified else material
+    is_made = main is not None and main.verified and origins[main.kind] == material.origin
+    return None if is_made else material
 
 
 async def _main(job: JobRun, material: Material, folder: Path) -> tuple[Made, MediaInfo]:

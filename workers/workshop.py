@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -37,7 +38,11 @@ async def workshop(services: Services, recording_id: RecordingId, origin: str) -
 
 def finished(folder: Path, origin: str, suffix: str) -> Path:
     """What a file made from `origin` is called once it is complete."""
-    return folder / f"{_FINISHED}{origin[:32]}{suffix}"
+    return folder / f"{_stem(origin)}{suffix}"
+
+
+def _stem(origin: str) -> str:
+    return _FINISHED + hashlib.sha256(origin.encode()).hexdigest()[:32]
 
 
 async def tidy(services: Services) -> None:
@@ -52,7 +57,7 @@ def _root(services: Services) -> Path:
 def _prepare(folder: Path, origin: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.iterdir():
-        if not entry.name.startswith(f"{_FINISHED}{origin[:32]}"):
+        if not entry.name.startswith(_stem(origin)):
             entry.unlink()
 
 
