@@ -82,10 +82,8 @@ async def finalise(job: JobRun) -> None:
     async with workshop(job.services, recording_id, material.origin) as folder:
         main, info = await _main(job, material, folder)
         found = await _verified(job, material, main, info, folder)
-        made = [
-            main,
-            *await _more(main, info, found, _picture_at(material.left_out, recording.duration_ms), folder),
-        ]
+        picture_at_ms = _picture_at(material.left_out, recording.duration_ms)
+        made = [main, *await _more(main, info, found, picture_at_ms, folder)]
         made = [item if item.shows else replace(item, shows=tuple(shown)) for item in made]
         done = await _keep(job, recording, made, material.origin, shown)
     if not done:
@@ -112,7 +110,7 @@ def _picture_at(left_out: Sequence[Stretch], duration_ms: int) -> int:
 
 
 async def _material(services: Services, recording: Recording, shown: list[Stretch]) -> Material | None:
-    """What there is to make files of; None if they have been made of it, or are all that is left."""
+    """What there is to make files of; None if they have been made of it."""
     recording_id = recording.id
     async with services.database.read() as connection:
         left_out = await _left_out(connection, recording, shown)
@@ -121,17 +119,16 @@ async def _material(services: Services, recording: Recording, shown: list[Stretc
         files = await recordings.assets(connection, recording_id)
     if recording.state is not RecordingState.FINISHED:
         raise MediaError(f"the recording {recording_id} is still on air")
-    whole = [files[kind] for kind in (AssetKind.MP4, AssetKind.M4A) if kind in files]
-    verified = {origins[file.kind] for file in whole if file.verified}
+    main = files.get(AssetKind.MP4) or files.get(AssetKind.M4A)
     if segments:
         material: Material = Takes(segments, left_out)
-    elif AssetKind.ORIGINAL in files:
-        material = Upload(recording, files[AssetKind.ORIGINAL], origins[AssetKind.ORIGINAL], left_out)
-    elif verified:
-        return None
+    elif AssetKind.ORIGINAL in files:  # an upload, or what the segments of a broadcast have gone for
+        origin = origins[AssetKind.ORIGINAL]
+        material = Upload(recording, files[AssetKind.ORIGINAL], origin, left_out)
     else:
         raise NotFoundError(f"the recording {recording_id} has no media")
-    return None if material.origin in verified else material
+    is_made = main is not None and main.verified and origins[main.kind] == material.origin
+    return None if is_made else material
 
 
 async def _main(job: JobRun, material: Material, folder: Path) -> tuple[Made, MediaInfo]:

@@ -93,7 +93,7 @@ class Takes:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file as somebody handed it in."""
+    """A file as somebody handed it in, or as it is kept instead of a broadcast's segments."""
 
     recording: Recording
     original: Asset

@@ -1,8 +1,8 @@
 """Job `release_segments`: what a broadcast was recorded in goes, once its verified file has taken its place.
 
 The order is what keeps the only copy safe: the file is read from the store and compared with its hash; then, in
-one transaction, the catalogue lets go of the segments; only then are they deleted. A job that is killed begins
-again, and what it finds done it does not do twice.
+one transaction, the catalogue lets go of the segments and keeps the file as the original; only then are they
+deleted. A job that is killed begins again, and what it finds done it does not do twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from streamarchive.catalogue import recordings
 from streamarchive.catalogue import retention as rules
 from streamarchive.errors import NotFoundError, UnverifiedError
 from streamarchive.models import Asset, AssetKind, RecordingId
-from streamarchive.protocols import MediaStore
+from streamarchive.protocols import MediaStore, StoredObject
 from streamarchive.services import Services
 
 from .material import Takes
@@ -50,11 +50,21 @@ async def release(job: JobRun) -> None:
             # Meanwhile somebody may have cut it, or shown it in another interview.
             if file and await rules.is_due(tx, recording_id, but=KIND) and await _has(tx, file):
                 await rules.release(tx, recording_id)
+                await _make_original(tx, file)
     async with services.database.read() as connection:
         keys = await rules.released_keys(connection, recording_id)
     for number, key in enumerate(keys):
         await services.store.delete(key)
         job.report((number + 1) / len(keys), "deleting segments")
+
+
+async def _make_original(tx: AsyncConnection, file: Asset) -> None:
+    """From now on the file is what others are made from, and nothing replaces it."""
+    stored = StoredObject(file.key, file.size_bytes, file.sha256)
+    origin = (await recordings.made_from(tx, file.recording_id))[file.kind]
+    await recordings.put_asset(
+        tx, file.recording_id, AssetKind.ORIGINAL, stored, file.media_type, origin, verified=True
+    )
 
 
 async def _has(tx: AsyncConnection, file: Asset) -> bool:

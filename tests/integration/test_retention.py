@@ -12,6 +12,7 @@ from streamarchive import jobs
 from streamarchive.catalogue import cuts, interviews, recordings, tables
 from streamarchive.catalogue import retention as rules
 from streamarchive.models import AssetKind, JobState
+from streamarchive.protocols import StoredObject
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
 from tests.media import make
@@ -88,6 +89,24 @@ async def test_segments_go_when_the_file_is_verified_and_the_days_are_over(servi
         await jobs.enqueue(tx, "finalise", str(recording_id), recording_id=recording_id)
     assert (await finalise(services)).state is JobState.DONE, "the file is all there is, and that is well"
     assert (await assets_of(services, recording_id))[0] == files
+    assert files[AssetKind.ORIGINAL].key == files[AssetKind.MP4].key
+
+
+async def test_files_can_be_made_again_of_the_one_that_is_left(services, source):
+    recording_id = await record_takes(services, source)
+    await finalise(services)
+    await transcribed(services)
+    await done(services, await asked(services))
+    before, _ = await assets_of(services, recording_id)
+    async with services.database.write() as tx:
+        stored = StoredObject(before[AssetKind.MP4].key, before[AssetKind.MP4].size_bytes, "")
+        await recordings.put_asset(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "of an older program")
+        await jobs.enqueue(tx, "finalise", str(recording_id), recording_id=recording_id)
+    assert (await finalise(services)).last_error is None
+    after, _ = await assets_of(services, recording_id)
+    assert after[AssetKind.MP4].verified
+    assert after[AssetKind.ORIGINAL] == before[AssetKind.ORIGINAL]
+    assert await services.store.size(after[AssetKind.ORIGINAL].key)
 
 
 async def test_without_the_setting_nothing_goes(services, source):
