@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import cuts, interviews, recordings, retention
+from streamarchive.catalogue import cuts, interviews, recordings, retention, withheld
 from streamarchive.catalogue.database import Database
 from streamarchive.models import AssetKind, JobState, RecordingId
 from streamarchive.protocols import StoredObject
@@ -61,11 +61,17 @@ async def is_worked_on(tx: AsyncConnection, air: factories.OnAir) -> None:
     await jobs.enqueue(tx, "transcribe", "again", recording_id=air.recording_id)
 
 
+async def has_a_withheld_range(tx: AsyncConnection, air: factories.OnAir) -> None:
+    await withheld.withhold(tx, air.recording_id, 1_000, 2_000)
+
+
 async def has_an_unverified_file(tx: AsyncConnection, air: factories.OnAir) -> None:
     await put_file(tx, air.recording_id, verified=False)
 
 
-@pytest.mark.parametrize("reason", [is_cut, is_shared, is_worked_on, has_an_unverified_file])
+@pytest.mark.parametrize(
+    "reason", [is_cut, is_shared, is_worked_on, has_a_withheld_range, has_an_unverified_file]
+)
 async def test_segments_stay_while_they_are_needed(
     database: Database, reason: Callable[[AsyncConnection, factories.OnAir], Awaitable[None]]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from streamarchive.catalogue import interviews, recordings, retention
+from streamarchive.catalogue import interviews, recordings, retention, withheld
 from streamarchive.media import thumbnails
 from streamarchive.media.loudness import Loudness
 from streamarchive.models import AssetKind, Visibility
@@ -53,6 +53,21 @@ async def test_a_picture_is_kept_for_some_seconds_and_not_longer_than_it_is_show
     await broadcast.add_segments(2)
     assert (await get(browser, url))[1]["ETag"] == headers["ETag"], "made ten seconds ago at most"
     await site.show(broadcast.interview_id, Visibility.DRAFT)
+    assert (await get(browser, url))[0] == 404
+
+
+async def test_what_is_withheld_is_not_the_picture_of_an_interview_on_air(site, browser):
+    broadcast = await site.go_live({"en": "On air"})
+    await broadcast.add_segments(2)
+    url = f"{site.url}/interviews/{broadcast.interview_id}/poster.jpg"
+    _, headers, _ = await get(browser, url)
+    async with site.services.database.write() as tx:
+        await withheld.withhold(tx, broadcast.recording_id, 2_500, 3_500)
+    status, earlier, _ = await get(browser, url)
+    assert status == 200
+    assert earlier["ETag"] != headers["ETag"], "the newest is withheld: it is the one before"
+    async with site.services.database.write() as tx:
+        await withheld.withhold(tx, broadcast.recording_id, 0, 2_000)
     assert (await get(browser, url))[0] == 404
 
 

@@ -44,7 +44,9 @@ FACETS = "/search/facets", "/api/search/facets"
 MEDIA = {
     "/interviews/{id:[0-9a-z]{10}}/playlist.m3u8",
     r"/interviews/{id:[0-9a-z]{10}}/segments/{sequence:\d{1,9}}-{start_ms:\d{1,12}}.ts",
-    "/interviews/{id:[0-9a-z]{10}}/{name:media.mp4|media.m4a|original|poster.jpg}",
+    "/interviews/{id:[0-9a-z]{10}}/{name:media.mp4|media.m4a|original|thumbnails.jpg|peaks.dat}",
+    "/interviews/{id:[0-9a-z]{10}}/poster.jpg",
+    "/interviews/{id:[0-9a-z]{10}}/thumbnails.vtt",
 }
 """Addresses that give picture and sound."""
 NEITHER = {
@@ -56,7 +58,7 @@ NEITHER = {
     "/metrics",
     "/static/{version:[0-9a-f]{12}}/{name:.+}",
 }
-FILES = ("media.mp4", "media.m4a", "original", "poster.jpg")
+FILES = ("media.mp4", "media.m4a", "original", "poster.jpg", "thumbnails.jpg", "thumbnails.vtt", "peaks.dat")
 
 
 def test_every_address_is_known_for_what_it_gives():
