@@ -99,7 +99,8 @@ async def _shown(connection: AsyncConnection, recording: Recording) -> list[Stre
 async def _left_out(connection: AsyncConnection, recording: Recording, shown: list[Stretch]) -> list[Stretch]:
     """What is not shown, and what is gone for good: there is no sound in the place of either."""
     purged = [one.stretch for one in await withheld.of_recording(connection, recording.id) if one.purged_at]
-    return withheld.merged([*withheld.holes(shown, recording.duration_ms), *purged])
+    holes = withheld.merged([*withheld.holes(shown, recording.duration_ms), *purged])
+    return [withheld.in_media(hole, recording.duration_ms) for hole in holes]
 
 
 def _picture_at(left_out: Sequence[Stretch], duration_ms: int) -> int:

@@ -39,8 +39,9 @@ async def purge(job: JobRun) -> None:
     async with workshop(services, recording_id, "purge") as folder:
         for number, purged in enumerate(ranges):
             job.report(number / len(ranges), "deleting a part for good")
-            await _purge_segments(job, purged, folder)
-            await _purge_files(job, recording, purged, folder)
+            gone = withheld.in_media(purged.stretch, recording.duration_ms)
+            await _purge_segments(job, purged, gone, folder)
+            await _purge_files(job, recording, purged, gone, folder)
             async with services.database.write() as tx:
                 await purging.forget_words(tx, purged)
             await _delete_doomed(job, purged)
@@ -52,19 +53,21 @@ async def purge(job: JobRun) -> None:
     await services.database.forget()
 
 
-async def _purge_segments(job: JobRun, purged: WithheldRange, folder: Path) -> None:
+async def _purge_segments(job: JobRun, purged: WithheldRange, gone: Stretch, folder: Path) -> None:
     async with job.services.database.read() as connection:
         segments = await recordings.segments(connection, purged.recording_id)
     for segment in segments:
         start_ms, end_ms = segment.start_ticks // TICKS_PER_MS, segment.end_ticks // TICKS_PER_MS
-        if purged.stretch.meets(start_ms - _BESIDE_MS, end_ms + _BESIDE_MS):
-            await _purge_segment(job, purged, segment, folder)
+        if gone.meets(start_ms - _BESIDE_MS, end_ms + _BESIDE_MS):
+            await _purge_segment(job, purged, gone, segment, folder)
 
 
-async def _purge_segment(job: JobRun, purged: WithheldRange, segment: MediaSegment, folder: Path) -> None:
+async def _purge_segment(
+    job: JobRun, purged: WithheldRange, gone: Stretch, segment: MediaSegment, folder: Path
+) -> None:
     store = job.services.store
-    start_ticks = purged.stretch.start_ms * TICKS_PER_MS - segment.start_ticks
-    length = (purged.stretch.end_ms - purged.stretch.start_ms) * TICKS_PER_MS
+    start_ticks = gone.start_ms * TICKS_PER_MS - segment.start_ticks
+    length = (gone.end_ms - gone.start_ms) * TICKS_PER_MS
     async with store.local(segment.key) as file:
         data = await asyncio.to_thread(file.read_bytes)
     left = await asyncio.to_thread(recut.without, data, segment.pts_ticks + start_ticks, length)
@@ -79,7 +82,9 @@ async def _purge_segment(job: JobRun, purged: WithheldRange, segment: MediaSegme
         await purging.replace_segment(tx, purged, segment, stored)
 
 
-async def _purge_files(job: JobRun, recording: Recording, purged: WithheldRange, folder: Path) -> None:
+async def _purge_files(
+    job: JobRun, recording: Recording, purged: WithheldRange, gone: Stretch, folder: Path
+) -> None:
     """Files with any of it go; an upload is the only one of its kind, so what is left of it takes its place."""
     async with job.services.database.read() as connection:
         files = await recordings.assets(connection, recording.id)
@@ -92,16 +97,14 @@ async def _purge_files(job: JobRun, recording: Recording, purged: WithheldRange,
             continue
         shown = asset.shows or (Stretch(0, recording.duration_ms),)
         left = withheld.without(shown, purged.stretch)
-        made, media_type = await _make_upload_again(job, asset, purged, folder)
+        made, media_type = await _make_upload_again(job, asset, gone, folder)
         stored = await job.services.store.adopt(made, "original/", made.suffix)
         async with job.services.database.write() as tx:
             await recordings.put_asset(tx, recording.id, kind, stored, media_type, stored.sha256, left)
             await purging.doom(tx, purged.id, [asset.key])
 
 
-async def _make_upload_again(
-    job: JobRun, original: Asset, purged: WithheldRange, folder: Path
-) -> tuple[Path, str]:
+async def _make_upload_again(job: JobRun, original: Asset, gone: Stretch, folder: Path) -> tuple[Path, str]:
     """The upload without the range, as a file that browsers play."""
     async with job.services.store.local(original.key) as source:
         found = await probe(source, name="the upload")
@@ -111,7 +114,7 @@ async def _make_upload_again(
         def report(done: float) -> None:
             job.report(done, "deleting a part for good")
 
-        await assembly.make_playable(source, found.tracks, made, found.duration_ms, report, [purged.stretch])
+        await assembly.make_playable(source, found.tracks, made, found.duration_ms, report, [gone])
     return made, media_type
 
 

@@ -32,6 +32,7 @@ from streamarchive.models import (
 )
 
 _t = tables.withheld_range
+_BEYOND_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ def holes(shown: list[Stretch], duration_ms: int) -> list[Stretch]:
     borders = [0, *(edge for span in shown for edge in (span.start_ms, span.end_ms)), duration_ms]
     pairs = zip(borders[::2], borders[1::2], strict=True)
     return [Stretch(start, end) for start, end in pairs if start < end]
+
+
+def in_media(hole: Stretch, duration_ms: int) -> Stretch:
+    """A hole as it has to be cut out of files: their sound may go on for a moment after the end of the clock."""
+    return hole if hole.end_ms < duration_ms else Stretch(hole.start_ms, hole.end_ms + _BEYOND_MS)
 
 
 def without(shown: Iterable[Stretch], hole: Stretch) -> list[Stretch]:

@@ -59,7 +59,14 @@ async def make_playable(
     left_out: Sequence[Stretch] = (),
 ) -> None:
     """Turn an upload into an MP4 (M4A) that browsers play. Raises `MediaError`."""
-    await _run(commands.make_playable(source, target, tracks, left_out), target, total_ms, report)
+    if not left_out:
+        await _run(commands.make_playable(source, target, tracks), target, total_ms, report)
+        return
+    middle = target.with_suffix(".mkv")
+    await _run(commands.in_milliseconds(source, middle, tracks), middle, total_ms, lambda _: None)
+    arguments = commands.make_playable_without(middle, target, tracks, left_out)
+    await _run(arguments, target, total_ms, report)
+    await asyncio.to_thread(middle.unlink)
 
 
 async def take_sound(source: Path, tracks: Tracks, target: Path) -> None:

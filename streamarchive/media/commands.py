@@ -308,9 +308,29 @@ def join(
     return _playable(source, target, tracks, left_out)
 
 
-def make_playable(source: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch] = ()) -> list[str]:
+def make_playable(source: Path, target: Path, tracks: Tracks) -> list[str]:
     """Turn any accepted file into a fast-start MP4 (M4A); what browsers cannot play is encoded anew."""
-    return _playable(_file_input(source), target, tracks, left_out)
+    return _playable(_file_input(source), target, tracks, ())
+
+
+def in_milliseconds(source: Path, target: Path, tracks: Tracks) -> list[str]:
+    """Copy any accepted file into Matroska, whose times are milliseconds."""
+    streams = _tracks_of(_file_input(source), tracks)
+    return [
+        "-y",
+        *_arguments(
+            ffmpeg.output(*streams, file_url(target), c="copy", f="matroska", avoid_negative_ts="disabled")
+        ),
+    ]
+
+
+def make_playable_without(source: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch]) -> list[str]:
+    """The same of what `in_milliseconds` has made: the filter that leaves packets out counts in the file's units.
+
+    ffmpeg 5.1 gives it times in the units of the file to be written, and says that they are those of the source.
+    """
+    # Sound that begins a frame before the picture would move the picture.
+    return ["-copyts", *_playable(_file_input(source), target, tracks, left_out, video_track_timescale=1000)]
 
 
 def _playable(
@@ -318,8 +338,8 @@ def _playable(
     target: Path,
     tracks: Tracks,
     left_out: Sequence[Stretch],
+    **more: int,
 ) -> list[str]:
-    streams = [source[selector] for selector, codec in (("V:0", tracks.video), ("a:0", tracks.audio)) if codec]
     options: dict[str, Any] = {
         "f": "mp4" if tracks.video else "ipod",
         "movflags": "+faststart",
@@ -328,7 +348,12 @@ def _playable(
         "progress": "pipe:1",
     }
     options |= _video_options(tracks.video, left_out) | _audio_options(tracks.audio, left_out)
-    return ["-y", *_arguments(ffmpeg.output(*streams, file_url(target), **options))]
+    streams = _tracks_of(source, tracks)
+    return ["-y", *_arguments(ffmpeg.output(*streams, file_url(target), **options, **more))]
+
+
+def _tracks_of(source: Any, tracks: Tracks) -> list[Any]:  # noqa: ANN401
+    return [source[selector] for selector, codec in (("V:0", tracks.video), ("a:0", tracks.audio)) if codec]
 
 
 def _video_options(codec: str | None, left_out: Sequence[Stretch]) -> dict[str, Any]:
@@ -347,8 +372,8 @@ def _video_options(codec: str | None, left_out: Sequence[Stretch]) -> dict[str, 
 
 
 def _between(stretch: Stretch) -> str:
-    """Whether a frame, that lasts up to a tenth of a second, has any part in this."""
-    return f"between(t,{(stretch.start_ms - 100) / 1000:.3f},{stretch.end_ms / 1000:.3f})"
+    """Whether a frame has any part in this, with a tenth of a second to spare: so long it may last."""
+    return f"between(t,{(stretch.start_ms - 100) / 1000:.3f},{(stretch.end_ms + 100) / 1000:.3f})"
 
 
 def _without_packets(stretch: Stretch) -> str:
