@@ -22,9 +22,9 @@ from streamarchive.models import AssetKind, CueDraft, JobState, RunStage, Word
 from streamarchive.protocols import StoredObject
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
-from tests.integration.test_finaliser import assets_of, finalise, record_takes
 from tests.media import make, run_ffmpeg
 from tests.processes import child
+from tests.takes import assets_of, finalise, record_takes
 from workers import purger
 from workers.indexer import drain
 from workers.runner import run_job

@@ -10,14 +10,15 @@ from streamarchive import ingest, jobs, withholding
 from streamarchive.catalogue import interviews, recordings, withheld
 from streamarchive.ingest import Details
 from streamarchive.media.probe import probe
+from streamarchive.media.verification import TOLERANCE_MS
 from streamarchive.models import AssetKind, JobState
-from tests.integration.test_finaliser import assets_of, finalise, record_takes
 from tests.integration.test_purging import heard_and_seen
 from tests.media import make
+from tests.takes import assets_of, finalise, record_takes
 from workers import finaliser
 from workers.runner import run_job
 
-ALL = {AssetKind.MP4, AssetKind.M4A, AssetKind.POSTER}
+ALL = set(AssetKind) - {AssetKind.ORIGINAL}
 
 
 async def given(services, recording_id):
@@ -54,7 +55,7 @@ async def test_a_hole_in_the_second_take_keeps_the_clock_and_lifting_brings_it_b
     assert not loud(5_500, 8_200)
     assert loud(4_000, 5_300)
     assert loud(8_500, 13_000)
-    assert abs(length_ms - whole_ms) <= finaliser.TOLERANCE_MS
+    assert abs(length_ms - whole_ms) <= TOLERANCE_MS
     assert {at for at in before if at < 5_400 or at > 9_300} <= {
         near for at in times for near in (at - 1, at, at + 1)
     }
