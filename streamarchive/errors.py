@@ -5,6 +5,7 @@
     ├── SettingsError              a setting is unknown, malformed or contradictory
     ├── SignInRefusedError         wrong name or password, or too many attempts
     ├── NotFoundError              no such interview, recording, cue, job
+    │   └── GoneError              it was there, and is not kept any more
     ├── EditError                  a correction makes no sense (an empty line, a split at its end)
     ├── ConflictError              somebody else changed it meanwhile
     │   ├── StaleCueError          of catalogue.corrections; carries the cue as it is now
@@ -15,6 +16,7 @@
     ├── MediaError                 a file or stream cannot be read or written
     │   ├── UnreadableMediaError   not media, or damaged beyond use
     │   │   └── NoSoundError       media, but nothing to hear in it
+    │   ├── UnverifiedError        a file does not hold all that it was made from
     │   ├── UnreadableCaptionsError  not captions, or malformed
     │   ├── SourceError            a stream's address refuses, or may not be used
     │   │   └── SourceUnreachableError  it cannot be reached, or does not answer
@@ -51,6 +53,10 @@ class SignInRefusedError(StreamArchiveError):
 
 class NotFoundError(StreamArchiveError):
     """The thing asked for is not there (or not for this person)."""
+
+
+class GoneError(NotFoundError):
+    """The thing asked for was there and is not kept any more."""
 
 
 class EditError(StreamArchiveError):
@@ -93,6 +99,10 @@ class UnreadableCaptionsError(MediaError):
 
 class NoSoundError(UnreadableMediaError):
     """The file is media, but there is no sound in it."""
+
+
+class UnverifiedError(MediaError):
+    """A file does not hold all that it was made from."""
 
 
 class SourceError(MediaError):

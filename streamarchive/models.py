@@ -97,6 +97,20 @@ class Script(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a recording, from `start_ms` to before `end_ms` of its media clock."""
+
+    start_ms: int
+    end_ms: int
+
+    def meets(self, start_ms: int, end_ms: int) -> bool:
+        """Whether the two have anything in common; of what has no length, whether it lies inside."""
+        if start_ms == end_ms:
+            return self.start_ms < start_ms < self.end_ms
+        return self.start_ms < end_ms and start_ms < self.end_ms
+
+
+@dataclass(frozen=True, slots=True)
 class Interview:
     """What a viewer sees."""
 
@@ -118,6 +132,8 @@ class Interview:
     script: Script = Script.SIMPLIFIED
     person_per_channel: bool = False
     """The recording's left and right channel are a person each."""
+    withheld: tuple[Stretch, ...] = ()
+    """What nobody gets of its recording, by time."""
 
     @property
     def address(self) -> str:
@@ -129,6 +145,14 @@ class Interview:
         return self.titles.get(locale) or next((t for t in self.titles.values() if t), "") or self.id
 
     def shows(self, start_ms: int, end_ms: int) -> bool:
+        """Whether people get this part of its recording: some of it lies in the cut, none of it is withheld."""
+        return self.cuts_in(start_ms, end_ms) and not self.withholds(start_ms, end_ms)
+
+    def withholds(self, start_ms: int, end_ms: int) -> bool:
+        """Whether any of this part of its recording is withheld."""
+        return any(stretch.meets(start_ms, end_ms) for stretch in self.withheld)
+
+    def cuts_in(self, start_ms: int, end_ms: int) -> bool:
         """Whether any of this part of its recording lies between its in and out point."""
         begins_before_out = self.out_ms is None or start_ms < self.out_ms
         ends_after_in = self.in_ms is None or end_ms > self.in_ms
@@ -282,6 +306,10 @@ class AssetKind(StrEnum):
     MP4 = "mp4"
     M4A = "m4a"
     POSTER = "poster"
+    THUMBNAILS = "thumbnails"
+    """Small pictures at equal distances, in one JPEG; see `streamarchive.media.thumbnails`."""
+    PEAKS = "peaks"
+    """How loud it is when; see `streamarchive.media.waveform`."""
     ORIGINAL = "original"
 
 
@@ -294,6 +322,13 @@ class Asset:
     key: str
     size_bytes: int
     media_type: str
+    shows: tuple[Stretch, ...] = ()
+    """What of the recording can be seen or heard in it, by time."""
+    sha256: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What whoever shows it must know besides: how its pictures are laid out, how loud it is."""
+    verified: bool = False
+    """It was found to hold all that it was made from."""
 
 
 @dataclass(frozen=True, slots=True)

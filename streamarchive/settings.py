@@ -75,6 +75,11 @@ class Settings(BaseModel):
     allow_networks: tuple[str, ...] = Field(
         default=(), description="Private networks that streams may be pulled from, as CIDR."
     )
+    keep_segments: int | None = Field(
+        default=None,
+        ge=0,
+        description="Days that a broadcast's segments are kept besides its verified file; without it: for ever.",
+    )
     rtmp_server: str = Field(
         default="",
         description="`rtmp://127.0.0.1:1935/live`: a server beside the archive to which encoders send RTMP.",
@@ -205,7 +210,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
     """The variables that give a child process exactly these settings."""
     environment = {}
     for name, value in settings.model_dump(mode="json").items():
-        text = ",".join(value) if isinstance(value, list) else str(value)
+        text = ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
         if text:
             environment[PREFIX + name.upper()] = text
     return environment

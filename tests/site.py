@@ -15,6 +15,7 @@ from aiohttp import web as http
 from streamarchive.catalogue import interviews, recordings, streams, transcripts
 from streamarchive.clock import to_ticks
 from streamarchive.media.segments import read_times
+from streamarchive.media.thumbnails import plan
 from streamarchive.models import (
     AssetKind,
     CueDraft,
@@ -222,11 +223,14 @@ class Site:
             AssetKind.MP4: (self.media.mp4, ".mp4", "video/mp4"),
             AssetKind.M4A: (self.media.m4a, ".m4a", "audio/mp4"),
             AssetKind.POSTER: (self.media.poster, ".jpg", "image/jpeg"),
+            AssetKind.THUMBNAILS: (self.media.poster, ".jpg", "image/jpeg"),
+            AssetKind.PEAKS: (self.media.poster, ".dat", "application/octet-stream"),
             AssetKind.ORIGINAL: (self.media.mp4, ".mp4", "video/mp4"),
         }[kind]
+        details = plan(LENGTH_MS, 640, 360).details() if kind is AssetKind.THUMBNAILS else {}
         stored = await self.keep(file, "assets", suffix)
         async with self.services.database.write() as tx:
-            await recordings.put_asset(tx, recording_id, kind, stored, media_type, "test")
+            await recordings.put_asset(tx, recording_id, kind, stored, media_type, "test", details=details)
 
     async def transcribe(self, recording_id: RecordingId, lines: Sequence[CueDraft], note: str = "") -> None:
         """A final pass that heard these lines."""

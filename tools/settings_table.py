@@ -28,7 +28,7 @@ def table() -> str:
 
 
 def _shown(default: Any) -> str:  # noqa: ANN401 - defaults are of many types
-    text = ",".join(default) if isinstance(default, tuple) else str(default)
+    text = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
     return f"`{text}`" if text else ""
 
 

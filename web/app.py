@@ -10,7 +10,18 @@ from .answering import IndexState
 from .demo import add_desk
 from .desk.receiving import stop_receiving
 from .events import Hub
-from .keys import HUB, INDEX_STATE, LOOKING, RECEIVING, RENDERER, SENDERS, SERVICES, SUGGESTER
+from .keys import (
+    HUB,
+    INDEX_STATE,
+    LIVE_PICTURES,
+    LOOKING,
+    RECEIVING,
+    RENDERER,
+    SENDERS,
+    SERVICES,
+    SUGGESTER,
+)
+from .live_pictures import LivePictures
 from .middleware import add_headers, explain_errors, greet, identify, refuse_foreign_forms
 from .pages.desk_streams import looks_at_once
 from .render import Renderer
@@ -26,6 +37,7 @@ def create_app(services: Services) -> web.Application:
     app[HUB] = Hub(services.database)
     app[SUGGESTER] = Suggester(services.database)
     app[INDEX_STATE] = IndexState(services.search)
+    app[LIVE_PICTURES] = LivePictures(services.store)
     app[RECEIVING] = set()
     app[SENDERS] = {}
     app[LOOKING] = looks_at_once()

@@ -12,6 +12,7 @@ were when the change was written: a page that lags skips to the present.
     said    {"text", "lang", "certain", "start_ms"}   what is being said and may still change; "" when it does not
     skip    {"key", "start_ms", "end_ms", …}          captions have left something out to keep up
     reset   {}                                        too much was missed: read everything anew
+    withheld {}                                       something is withheld, or shown again: play and read anew
     gone    {}                                        the interview is hidden now
 """
 
@@ -29,14 +30,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import accounts, captioning, changes, interviews, transcripts
+from streamarchive.catalogue import accounts, captioning, changes, interviews, recordings, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.watch import watch
 from streamarchive.errors import DatabaseError
-from streamarchive.models import Change, CueId, Gap, Interview, InterviewId
+from streamarchive.models import Change, CueId, Gap, Interview, InterviewId, Role
 
 from .access import Visit
-from .state import State, cue_json, gap_json, load_gaps, load_state, skip_json, state_json
+from .state import State, cues_json, gap_json, load_gaps, load_state, skip_json, state_json
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ _QUEUE = 200
 _LOOK_SECONDS = 20.0
 _RETRY_SECONDS = 2.0
 _CHECK_SECONDS = 60.0
+_AHEAD_MS = 15_000
+"""What has been heard before its media segment is committed, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,14 @@ class Message:
     data: dict[str, Any] = field(default_factory=dict)
     state: State | None = None
     gaps: Sequence[Gap] | None = None
+    for_editors: dict[str, Any] | None = None
+    """Its data for those who also see what is withheld, where that differs."""
 
     def text(self, visit: Visit) -> str:
         """Its data, as this visitor reads it."""
         data = self.data
+        if self.for_editors is not None and visit.asker.has(Role.EDITOR):
+            data = self.for_editors
         if self.state is not None:
             data = state_json(self.state, visit)
         elif self.gaps is not None:
@@ -234,10 +241,12 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
     if any(payload.get("whole") for payload in cue_changes):
         found.append(Message(last, "whole"))
     elif cue_changes:
-        found.append(Message(last, "lines", await _lines(connection, interview, cue_changes)))
+        viewers = await _lines(connection, interview, cue_changes)
+        editors = await _lines(connection, interview, cue_changes, withheld_too=True)
+        found.append(Message(last, "lines", viewers, for_editors=editors if interview.withheld else None))
     if "said" in kinds:
         said = [change.payload for change in batch if change.kind == "said"]
-        if _is_shown(interview, said[-1]):
+        if await _is_shown(connection, interview, said[-1]):
             found.append(Message(last, "said", dict(said[-1])))
     if "skip" in kinds and interview.recording_id is not None:
         skips = await captioning.skips(connection, interview.recording_id)
@@ -249,25 +258,38 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
         found.append(Message(last, "gaps", gaps=await load_gaps(connection, interview)))
     if kinds & {"interview", "asset", "job", "captioning"}:
         found.append(Message(last, "state", state=await load_state(connection, interview)))
+    if "withheld" in kinds:
+        found.append(Message(last, "withheld"))
     return found
 
 
-def _is_shown(interview: Interview, said: Mapping[str, Any]) -> bool:
-    """Whether the interview has this part of its recording; that nothing is said can always be told."""
+async def _is_shown(connection: AsyncConnection, interview: Interview, said: Mapping[str, Any]) -> bool:
+    """Whether the interview shows this part of its recording; that nothing is said can always be told."""
+    if not said["text"]:
+        return True
     begun = said["start_ms"] >= (interview.in_ms or 0)
     over = interview.out_ms is not None and said["start_ms"] >= interview.out_ms
-    return not said["text"] or (begun and not over)
+    if not begun or over or not interview.withheld or interview.recording_id is None:
+        return begun and not over
+    # It goes on to what is heard now, and that may be ahead of what has been committed.
+    recorded_ms = (await recordings.get(connection, interview.recording_id)).duration_ms
+    return not interview.withholds(said["start_ms"], max(said["start_ms"], recorded_ms) + _AHEAD_MS)
 
 
 async def _lines(
-    connection: AsyncConnection, interview: Interview, payloads: Sequence[dict[str, Any] | Any]
+    connection: AsyncConnection,
+    interview: Interview,
+    payloads: Sequence[dict[str, Any] | Any],
+    *,
+    withheld_too: bool = False,
 ) -> dict[str, Any]:
+    shows = interview.cuts_in if withheld_too else interview.shows
     added = {CueId(cue_id): None for payload in payloads for cue_id in payload.get("added", ())}
     removed = {CueId(cue_id): None for payload in payloads for cue_id in payload.get("removed", ())}
     known = await transcripts.by_ids(connection, list(added))
-    current = {cue_id: cue for cue_id, cue in known.items() if interview.shows(cue.start_ms, cue.end_ms)}
+    current = {cue_id: cue for cue_id, cue in known.items() if shows(cue.start_ms, cue.end_ms)}
     gone = [cue_id for cue_id in (*removed, *added) if cue_id not in current]
     return {
-        "added": [cue_json(cue) for cue in sorted(current.values(), key=lambda cue: (cue.start_ms, cue.id))],
+        "added": cues_json(sorted(current.values(), key=lambda cue: (cue.start_ms, cue.id)), interview),
         "removed": [f"c{cue_id}" for cue_id in dict.fromkeys(gone)],
     }

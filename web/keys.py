@@ -14,6 +14,7 @@ from .access import Visit
 if TYPE_CHECKING:
     from .answering import IndexState
     from .events import Hub
+    from .live_pictures import LivePictures
     from .render import Renderer
     from .suggestions import Suggester
 
@@ -23,6 +24,7 @@ RENDERER: web.AppKey[Renderer] = web.AppKey("renderer")
 HUB: web.AppKey[Hub] = web.AppKey("hub")
 SUGGESTER: web.AppKey[Suggester] = web.AppKey("suggester")
 INDEX_STATE: web.AppKey[IndexState] = web.AppKey("index_state")
+LIVE_PICTURES: web.AppKey[LivePictures] = web.AppKey("live_pictures")
 RECEIVING: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("receiving")
 """Requests whose file is still arriving."""
 SENDERS: web.AppKey[dict[int, asyncio.Task[Any]]] = web.AppKey("senders")

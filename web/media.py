@@ -1,22 +1,24 @@
-"""Playlists, segments and files of interviews."""
+"""Playlists, segments, pictures and files of interviews."""
 
 from __future__ import annotations
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import recordings
-from streamarchive.clock import PTS_MODULUS, to_ms
-from streamarchive.errors import NotFoundError
-from streamarchive.media import playlists
-from streamarchive.models import AssetKind, Interview, MediaSegment, RecordingId, RecordingState, Stage
+from streamarchive.catalogue import recordings, retention, withheld
+from streamarchive.clock import PTS_MODULUS, TICKS_PER_MS, to_ms
+from streamarchive.errors import ConflictError, GoneError, NotFoundError
+from streamarchive.media import playlists, thumbnails
+from streamarchive.models import Asset, AssetKind, Interview, MediaSegment, RecordingId, RecordingState, Stage
 
 from .access import open_interview
-from .keys import SERVICES, VISIT
-from .ranges import HEADERS, Stored, send
-from .state import load_assets
+from .keys import LIVE_PICTURES, SERVICES, VISIT
+from .ranges import HEADERS, Stored, send, send_bytes
+from .state import short_tag
 
 _SEGMENT_TYPE = "video/mp2t"
+_SOUND_MS = 1_000
+"""How far the sound of a segment lies before or behind its picture, at most."""
 
 
 async def playlist(request: web.Request) -> web.StreamResponse:
@@ -25,17 +27,22 @@ async def playlist(request: web.Request) -> web.StreamResponse:
         interview = await _open(request, connection)
         recording_id = _recording_of(interview)
         recording = await recordings.get(connection, recording_id)
-        segments = [
-            segment
-            for segment in await recordings.segments(connection, recording_id)
-            if _in_cut(segment, interview)
-        ]
-    if not segments:
-        raise NotFoundError("nothing has been recorded yet; this address works as soon as there is a segment")
+        present = await recordings.segments(connection, recording_id)
+        gone = await withheld.purged_segments(connection, recording_id)
+        released = not present and await retention.were_released(connection, recording_id)
+    if released:
+        raise GoneError("its stream is not kept any more; it is played from its file, media.mp4 or media.m4a")
+    shown = {segment.sequence for segment in present if _shows(interview, segment)}
+    segments = sorted(
+        (segment for segment in [*present, *gone] if interview.cuts_in(*_extent(segment))),
+        key=lambda segment: segment.sequence,
+    )
+    if not shown:
+        raise NotFoundError("there is nothing to play yet; this address works as soon as there is a segment")
     # A recording may go on for the next interview.
     grows = recording.state is RecordingState.OPEN and interview.stage is Stage.LIVE
     write = playlists.live if grows else playlists.complete
-    text = write(segments, _address)
+    text = write(segments, _address, lambda segment: segment.sequence not in shown)
     return web.Response(
         text=text, content_type=playlists.MEDIA_TYPE, headers={"Cache-Control": HEADERS["Cache-Control"]}
     )
@@ -53,26 +60,75 @@ async def segment(request: web.Request) -> web.StreamResponse:
         found = await recordings.segment(
             connection, _recording_of(interview), int(request.match_info["sequence"])
         )
-    if found is None or not _in_cut(found, interview):
+    if found is None or not _shows(interview, found):
         raise NotFoundError("there is no such segment")
     return await send(request, Stored(found.key, found.size_bytes, _SEGMENT_TYPE))
 
 
 async def asset(request: web.Request) -> web.StreamResponse:
-    """A file made of the recording: MP4, M4A, poster, or the upload itself."""
-    kind = _KINDS[request.match_info["name"]]
+    """A file made of the recording: MP4, M4A, thumbnails, peaks, or the upload itself."""
+    async with request.app[SERVICES].database.read() as connection:
+        found = await _asset(connection, await _open(request, connection), _KINDS[request.match_info["name"]])
+    return await send(request, Stored(found.key, found.size_bytes, found.media_type))
+
+
+async def poster(request: web.Request) -> web.StreamResponse:
+    """What the interview looks like: just now while it is on air, else the picture made of its file."""
     async with request.app[SERVICES].database.read() as connection:
         interview = await _open(request, connection)
-        found = (await load_assets(connection, _recording_of(interview))).get(kind)
+        if interview.stage is not Stage.LIVE:
+            found = await _asset(connection, interview, AssetKind.POSTER)
+            segments = []
+        else:
+            segments = await _shown_segments(connection, interview)
+    if interview.stage is not Stage.LIVE:
+        return await send(request, Stored(found.key, found.size_bytes, found.media_type))
+    picture = await request.app[LIVE_PICTURES].of(interview.id, segments)
+    if picture is None:
+        raise NotFoundError("there is no picture yet; this address works as soon as there is one")
+    key, jpeg = picture
+    return send_bytes(request, Stored(key, len(jpeg), "image/jpeg"), jpeg)
+
+
+async def thumbnail_map(request: web.Request) -> web.StreamResponse:
+    """Where in the strip of thumbnails the picture of each moment lies, as WebVTT."""
+    async with request.app[SERVICES].database.read() as connection:
+        interview = await _open(request, connection)
+        found = await _asset(connection, interview, AssetKind.THUMBNAILS)
+        recording = await recordings.get(connection, found.recording_id)
+    strip = thumbnails.of_details(found.details)
+    if strip is None:
+        raise NotFoundError("this file has not been made yet")
+    text = thumbnails.webvtt(strip, f"thumbnails.jpg?v={short_tag(found.key)}", recording.duration_ms)
+    headers = {"Cache-Control": HEADERS["Cache-Control"]}
+    return web.Response(text=text, content_type="text/vtt", charset="utf-8", headers=headers)
+
+
+async def _asset(connection: AsyncConnection, interview: Interview, kind: AssetKind) -> Asset:
+    """The one way to a file of a recording: what an interview may not show has not been made for it."""
+    made = await recordings.assets(connection, _recording_of(interview))
+    found = withheld.given(interview, made).get(kind)
+    if found is None and kind in made and interview.withheld:
+        raise ConflictError(
+            "This file is being made again without what has been withheld; the page of the interview plays "
+            "what there is meanwhile."
+        )
     if found is None:
         raise NotFoundError("this file has not been made yet")
-    return await send(request, Stored(found.key, found.size_bytes, found.media_type))
+    return found
+
+
+async def _shown_segments(connection: AsyncConnection, interview: Interview) -> list[MediaSegment]:
+    """What may be given out of its recording."""
+    segments = await recordings.segments(connection, _recording_of(interview))
+    return [segment for segment in segments if _shows(interview, segment)]
 
 
 _KINDS = {
     "media.mp4": AssetKind.MP4,
     "media.m4a": AssetKind.M4A,
-    "poster.jpg": AssetKind.POSTER,
+    "thumbnails.jpg": AssetKind.THUMBNAILS,
+    "peaks.dat": AssetKind.PEAKS,
     "original": AssetKind.ORIGINAL,
 }
 
@@ -87,6 +143,16 @@ def _recording_of(interview: Interview) -> RecordingId:
     return interview.recording_id
 
 
-def _in_cut(segment: MediaSegment, interview: Interview) -> bool:
-    """Whether any of it lies between the interview's in and out point."""
-    return interview.shows(to_ms(segment.start_ticks), to_ms(segment.end_ticks))
+def _shows(interview: Interview, segment: MediaSegment) -> bool:
+    """Whether any of it lies between the interview's in and out point, and none of it is withheld.
+
+    Its sound may begin before its picture and go on after it.
+    """
+    start_ms, end_ms = _extent(segment)
+    hidden = interview.withholds(start_ms - _SOUND_MS, end_ms + _SOUND_MS)
+    return interview.cuts_in(start_ms, end_ms) and not hidden
+
+
+def _extent(segment: MediaSegment) -> tuple[int, int]:
+    """Where it lies on the media clock, in milliseconds: every one that it has any part of."""
+    return segment.start_ticks // TICKS_PER_MS, -(-segment.end_ticks // TICKS_PER_MS)

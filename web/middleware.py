@@ -12,6 +12,7 @@ from aiohttp import web
 from streamarchive.errors import (
     ConflictError,
     DatabaseError,
+    GoneError,
     MediaError,
     NotFoundError,
     SearchError,
@@ -58,6 +59,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _STATUS: tuple[tuple[type[StreamArchiveError], int], ...] = (
+    (GoneError, 410),
     (NotFoundError, 404),
     (UsageError, 400),
     (SignInRefusedError, 403),

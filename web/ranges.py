@@ -63,6 +63,14 @@ def wanted(header: str | None, size: int) -> Span | None:
     return Span(start, end)
 
 
+def send_bytes(request: web.Request, stored: Stored, body: bytes) -> web.Response:
+    """What is small and at hand, whole, or 304."""
+    headers = {"Cache-Control": HEADERS["Cache-Control"], "ETag": stored.etag}
+    if stored.etag in [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, content_type=stored.media_type, headers=headers)
+
+
 async def send(request: web.Request, stored: Stored) -> web.StreamResponse:
     """The bytes, the range asked for, 304 or 416."""
     headers = {**HEADERS, "ETag": stored.etag}

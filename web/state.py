@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import captioning, changes, interviews, recordings, streams, tracks, transcripts
+from streamarchive.catalogue import captioning, changes, recordings, streams, tracks, transcripts, withheld
 from streamarchive.catalogue.captioning import Captioning, Skip
 from streamarchive.models import (
     Asset,
@@ -22,14 +22,14 @@ from streamarchive.models import (
     Job,
     JobState,
     Recording,
-    RecordingId,
     Stage,
     Stream,
+    Stretch,
 )
 
 from .access import Visit
 from .languages import Language
-from .views import Line, gap_line, skip_line, unsure
+from .views import Line, gap_line, hole_line, skip_line, unsure
 from .wording import duration, html_lang
 
 _PLAYABLE = {
@@ -74,6 +74,14 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class SeekBar:
+    """What stands along the seek bar of a file: addresses, empty where there is nothing."""
+
+    thumbnails: str = ""
+    peaks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Player:
     """What the page plays: ``file`` (ranges), ``hls``, or ``none``."""
 
@@ -92,7 +100,7 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
     return State(
         interview=interview,
         recording=await recordings.get(connection, recording_id),
-        assets=await load_assets(connection, recording_id),
+        assets=withheld.given(interview, await recordings.assets(connection, recording_id)),
         jobs=tuple(await jobs.of_recording(connection, recording_id)),
         stream=attached[0] if attached else None,
         runs=tuple(await transcripts.runs(connection, recording_id)),
@@ -102,28 +110,28 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
     )
 
 
-async def load_assets(connection: AsyncConnection, recording_id: RecordingId) -> Mapping[AssetKind, Asset]:
-    """The files made of it. Of a broadcast that several interviews share, there is only the poster for them.
-
-    A whole file would show in each of them all the others, drafts too; segments keep to the cut.
-    """
-    found = await recordings.assets(connection, recording_id)
-    recording = await recordings.get(connection, recording_id)
-    if recording.origin == "stream" and len(await interviews.ids_of_recording(connection, recording_id)) > 1:
-        return {kind: asset for kind, asset in found.items() if kind is AssetKind.POSTER}
-    return found
-
-
 async def load_lines(
-    connection: AsyncConnection, interview: Interview, track: str = tracks.SPOKEN
+    connection: AsyncConnection,
+    interview: Interview,
+    track: str = tracks.SPOKEN,
+    *,
+    withheld_too: bool = False,
 ) -> tuple[list[Cue], list[Gap]]:
-    """Its cues and gaps, between its in and out point."""
+    """Its cues and gaps, as anybody gets them; editors also see what is withheld, between in and out point."""
     if interview.recording_id is None:
         return [], []
-    begin, end = _cut(interview)
+    shows = interview.cuts_in if withheld_too else interview.shows
     cues = await tracks.lines(connection, interview.recording_id, track)
-    shown = [cue for cue in cues if cue.end_ms > begin and cue.start_ms < end]
-    return shown, await load_gaps(connection, interview)
+    return [cue for cue in cues if shows(cue.start_ms, cue.end_ms)], await load_gaps(connection, interview)
+
+
+async def load_holes(connection: AsyncConnection, interview: Interview) -> list[Stretch]:
+    """What nobody gets between its in and out point, withheld or gone for good."""
+    if interview.recording_id is None:
+        return []
+    found = await withheld.of_recording(connection, interview.recording_id)
+    holes = withheld.merged([one.stretch for one in found if one.is_hole])
+    return [hole for hole in holes if interview.cuts_in(hole.start_ms, hole.end_ms)]
 
 
 def track_of(request: web.Request, state: State) -> str:
@@ -159,7 +167,7 @@ def player(state: State) -> Player:
         return Player("none")
     if state.interview.stage is not Stage.LIVE:
         for kind, name in ((AssetKind.MP4, "media.mp4"), (AssetKind.M4A, "media.m4a")):
-            if asset := state.assets.get(kind):
+            if (asset := state.assets.get(kind)) and _is_best(state, asset, state.recording):
                 return _file(state, asset, name)
         original = state.assets.get(AssetKind.ORIGINAL)
         if original and original.media_type in _PLAYABLE:
@@ -169,9 +177,32 @@ def player(state: State) -> Player:
     return Player("none")
 
 
+def _is_best(state: State, asset: Asset, recording: Recording) -> bool:
+    """A file that lacks what may be shown again gives way to the segments until it has been made anew."""
+    return recording.origin != "stream" or withheld.is_whole(state.interview, asset, recording.duration_ms)
+
+
 def _file(state: State, asset: Asset, name: str) -> Player:
     audio_only = asset.kind is AssetKind.M4A or asset.media_type.startswith("audio/")
     return Player("file", f"{state.base}/{name}?v={short_tag(asset.key)}", audio_only=audio_only)
+
+
+def seek_bar(state: State) -> SeekBar:
+    """Thumbnails and peaks of the file that is played."""
+    if player(state).kind != "file":
+        return SeekBar()
+    strip, peaks = state.assets.get(AssetKind.THUMBNAILS), state.assets.get(AssetKind.PEAKS)
+    return SeekBar(
+        thumbnails=f"{state.base}/thumbnails.vtt?v={short_tag(strip.key)}" if strip else "",
+        peaks=f"{state.base}/peaks.dat?v={short_tag(peaks.key)}" if peaks else "",
+    )
+
+
+def has_picture(interview: Interview, recording: Recording | None, assets: Iterable[AssetKind]) -> bool:
+    """Whether there is a poster: one of the file, or while on air what it shows just now."""
+    if interview.stage is Stage.LIVE:
+        return recording is not None and recording.has_video and recording.duration_ms > 0
+    return AssetKind.POSTER in set(assets)
 
 
 def short_tag(key: str) -> str:
@@ -261,6 +292,8 @@ def job_label(job: Job, language: Language) -> str:
         "live": _("Live transcription"),
         "live_transcribe": _("Live transcription"),
         "finalise": _("Making the recording"),
+        "release_segments": _("Tidying up"),
+        "purge": _("Deleting a part for good"),
     }
     return labels.get(job.kind, job.kind)
 
@@ -273,6 +306,8 @@ def job_note(job: Job, language: Language) -> str:
         "putting the takes together": _("putting the takes together"),
         "writing the file": _("writing the file"),
         "making the file that is played": _("making the file that is played"),
+        "looking whether it is whole": _("looking whether it is whole"),
+        "deleting segments": _("deleting what the file has replaced"),
     }
     return notes.get(job.message, job.message)
 
@@ -282,11 +317,13 @@ def job_note(job: Job, language: Language) -> str:
 
 def state_json(state: State, visit: Visit) -> dict[str, Any]:
     """What an open page must know to follow the interview from stage to stage."""
-    shown = player(state)
+    shown, bar = player(state), seek_bar(state)
+    has_poster = has_picture(state.interview, state.recording, state.assets)
     return {
         "stage": state.interview.stage,
         "player": {"kind": shown.kind, "url": shown.url, "audio_only": shown.audio_only},
-        "poster": f"{state.base}/poster.jpg" if AssetKind.POSTER in state.assets else None,
+        "seek": {"thumbnails": bar.thumbnails, "peaks": bar.peaks},
+        "poster": f"{state.base}/poster.jpg" if has_poster else None,
         "duration_ms": state.recording.duration_ms if state.recording else 0,
         "problems": problems(state, visit),
         "work": [
@@ -298,7 +335,7 @@ def state_json(state: State, visit: Visit) -> dict[str, Any]:
     }
 
 
-def cue_json(cue: Cue) -> dict[str, Any]:
+def cue_json(cue: Cue, *, withheld: bool = False) -> dict[str, Any]:
     """A line for the page's scripts; `revision` is what an edit has to name."""
     return {
         "key": f"c{cue.id}",
@@ -311,7 +348,19 @@ def cue_json(cue: Cue) -> dict[str, Any]:
         "revision": cue.revision,
         "read": cue.read,
         "unsure": unsure(cue),
+        "withheld": withheld,
     }
+
+
+def cues_json(cues: Iterable[Cue], interview: Interview) -> list[dict[str, Any]]:
+    """The same for several, those that are withheld marked."""
+    return [cue_json(cue, withheld=interview.withholds(cue.start_ms, cue.end_ms)) for cue in cues]
+
+
+def hole_json(hole: Stretch, visit: Visit) -> dict[str, Any]:
+    """What nobody gets, for the page's scripts, worded for its reader."""
+    line: Line = hole_line(hole, "", visit.language.gettext)
+    return {"key": line.key, "start_ms": line.start_ms, "end_ms": line.end_ms, "text": line.text, "gap": True}
 
 
 def skip_json(skip: Skip) -> dict[str, Any]:

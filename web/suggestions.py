@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, glossary, interviews, transcripts
+from streamarchive.catalogue import changes, glossary, interviews, transcripts, withheld
 from streamarchive.catalogue.database import Database
 from streamarchive.models import Interview, Role
 from streamarchive.search.suggesting import Kind, Suggestion, Suggestions, phrases
@@ -33,6 +33,7 @@ class Suggester:
         self._offered = Suggestions(())
         self._phrases: list[Suggestion] = []
         self._counted_change = -1
+        self._withheld = (0, 0)
         self._count_at = 0.0
         self._counting: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -48,6 +49,9 @@ class Suggester:
 
     async def _refresh(self, connection: AsyncConnection) -> None:
         terms = await glossary.terms(connection)
+        if (held := await withheld.state(connection)) != self._withheld:
+            # What is withheld is not suggested from now on, however often it was said.
+            self._withheld, self._phrases, self._counted_change, self._count_at = held, [], -1, 0.0
         state = (await interviews.state(connection), tuple(terms), self._counted_change)
         if state != self._state:
             known = await interviews.latest(connection, Role.ADMIN, limit=_INTERVIEWS)
@@ -64,8 +68,10 @@ class Suggester:
                 if newest == self._counted_change:
                     return
                 said = await transcripts.shown_lately(connection, _LINES_COUNTED)
-            self._phrases = await asyncio.to_thread(phrases, said)
-            self._counted_change = newest
+                held = await withheld.state(connection)
+            found = await asyncio.to_thread(phrases, said)
+            if held == self._withheld:
+                self._phrases, self._counted_change = found, newest
         finally:
             self._count_at, self._counting = time.monotonic() + self._count_every, None
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from streamarchive.catalogue.captioning import Skip
 from streamarchive.clock import to_ms
-from streamarchive.models import AssetKind, Cue, Gap, Interview, MediaSegment, Stage
+from streamarchive.models import Cue, Gap, Interview, MediaSegment, Stage, Stretch
 from streamarchive.search import answers
 
-from .wording import Gettext, gap_words, seconds_of
+from .wording import Gettext, gap_words, hole_words, seconds_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class Line:
     cue_id: int | None = None
     revision: int = 0
     read: bool = False
+    withheld: bool = False
+    """Only those who are signed in see it."""
     pieces: tuple[Piece, ...] = ()
     """The text cut where the recogniser was not sure; `marked` pieces are those."""
 
@@ -133,9 +135,7 @@ def moment_url(address: str, at_ms: int, track: str = "") -> str:
     return f"{address}?{f'track={track}&' if track else ''}t={seconds_of(at_ms)}"
 
 
-def card(
-    interview: Interview, code: str, *, duration_ms: int | None = None, assets: Iterable[AssetKind] = ()
-) -> Card:
+def card(interview: Interview, code: str, *, duration_ms: int | None = None, has_picture: bool = False) -> Card:
     """An interview as lists show it."""
     return Card(
         url=interview.address,
@@ -145,7 +145,7 @@ def card(
         held_at=interview.held_at,
         stage=interview.stage,
         duration_ms=duration_ms or None,
-        poster_url=f"/interviews/{interview.id}/poster.jpg" if AssetKind.POSTER in set(assets) else None,
+        poster_url=f"/interviews/{interview.id}/poster.jpg" if has_picture else None,
         draft=interview.visibility != "public",
     )
 
@@ -203,18 +203,24 @@ def lines(
     at_ms: int | None = None,
     skips: Iterable[Skip] = (),
     *,
+    holes: Sequence[Stretch] = (),
     gettext: Gettext = str,
 ) -> list[Line]:
-    """Cues, gaps and skips in order; the cue that holds `at_ms`, or the last before it, is `here`."""
+    """Cues, gaps, skips and holes in order; the cue that holds `at_ms`, or the last before it, is `here`.
+
+    A cue that meets a hole is withheld: it is there for those who are signed in.
+    """
     ordered = sorted(cues, key=lambda cue: (cue.start_ms, cue.end_ms, cue.id))
     here = None if at_ms is None else _line_at(ordered, at_ms)
     found: list[Line] = []
     speaker: str | None = None
     for cue in ordered:
-        found.append(_cue_line(cue, address, names_speaker=cue.speaker != speaker, here=cue.id == here))
+        line = _cue_line(cue, address, names_speaker=cue.speaker != speaker, here=cue.id == here)
+        found.append(replace(line, withheld=any(hole.meets(cue.start_ms, cue.end_ms) for hole in holes)))
         speaker = cue.speaker
     found.extend(gap_line(gap, address, gettext) for gap in gaps)
     found.extend(skip_line(skip, address) for skip in skips)
+    found.extend(hole_line(hole, address, gettext) for hole in holes)
     # A gap is a point: what was said before it ends there, what comes after it begins there.
     return sorted(found, key=lambda line: (line.start_ms, not line.gap))
 
@@ -269,6 +275,19 @@ def gap_line(gap: Gap, address: str, gettext: Gettext) -> Line:
         text=gap_words(gap, gettext),
         lang="",
         url=moment_url(address, gap.at_ms),
+        gap=True,
+    )
+
+
+def hole_line(hole: Stretch, address: str, gettext: Gettext) -> Line:
+    """What nobody gets."""
+    return Line(
+        key=f"hole{hole.start_ms}",
+        start_ms=hole.start_ms,
+        end_ms=hole.end_ms,
+        text=hole_words(hole, gettext),
+        lang="",
+        url=moment_url(address, hole.end_ms),
         gap=True,
     )
 

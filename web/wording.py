@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from streamarchive.glossaries import Flaw
-from streamarchive.models import Gap, GapReason
+from streamarchive.models import Gap, GapReason, Stretch
 
 Gettext = Callable[[str], str]
 
@@ -66,6 +66,12 @@ def _why(reason: GapReason, gettext: Gettext) -> str:
             return _("the disk was full")
         case GapReason.UNKNOWN:
             return _("the reason is not known")
+
+
+def hole_words(hole: Stretch, gettext: Gettext) -> str:
+    """What stands where a part of the recording is not shown."""
+    _ = gettext
+    return _("Not shown: %(time)s of the recording.") % {"time": duration(hole.end_ms - hole.start_ms, _)}
 
 
 def flaw_words(flaw: Flaw, value: str, gettext: Gettext) -> str:

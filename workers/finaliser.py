@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from streamarchive.catalogue import recordings
-from streamarchive.clock import to_ms
-from streamarchive.errors import MediaError, NotFoundError
-from streamarchive.media import assembly, disk
-from streamarchive.media.commands import Part, Tracks
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamarchive.catalogue import recordings, withheld
+from streamarchive.errors import MediaError, NotFoundError, UnverifiedError
+from streamarchive.media import assembly, disk, packets, thumbnails, waveform
 from streamarchive.media.probe import MediaInfo, probe
-from streamarchive.media.segments import read_times
-from streamarchive.models import AssetKind, MediaSegment, Recording, RecordingId, RecordingState
+from streamarchive.media.survey import Survey, survey
+from streamarchive.media.verification import verify
+from streamarchive.models import AssetKind, Recording, RecordingState, Stretch
 from streamarchive.services import Services
 
+from . import purger, retention
+from .material import Material, Takes, Upload
 from .runner import JobRun, serve_jobs
+from .workshop import finished, workshop
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE_MS = 40
-"""How far a finished file may be off the media clock."""
+KIND = "finalise"
 _POSTER_AT_MS = 10_000
-_MEDIA_TYPES = {AssetKind.MP4: "video/mp4", AssetKind.M4A: "audio/mp4", AssetKind.POSTER: "image/jpeg"}
-_SUFFIXES = {AssetKind.MP4: ".mp4", AssetKind.M4A: ".m4a", AssetKind.POSTER: ".jpg"}
+_MAKING, _LOOKING = 0.6, 0.35
+"""Shares of the work, for its progress."""
+_MEDIA_TYPES = {
+    AssetKind.MP4: "video/mp4",
+    AssetKind.M4A: "audio/mp4",
+    AssetKind.POSTER: "image/jpeg",
+    AssetKind.THUMBNAILS: thumbnails.MEDIA_TYPE,
+    AssetKind.PEAKS: waveform.MEDIA_TYPE,
+}
+_SUFFIXES = {
+    AssetKind.MP4: ".mp4",
+    AssetKind.M4A: ".m4a",
+    AssetKind.POSTER: ".jpg",
+    AssetKind.THUMBNAILS: ".jpg",
+    AssetKind.PEAKS: ".dat",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,149 +53,178 @@ class Made:
 
     kind: AssetKind
     file: Path
+    details: Mapping[str, Any] = field(default_factory=dict)
+    shows: tuple[Stretch, ...] = ()
 
 
 async def run(services: Services, stop: asyncio.Event) -> None:
     """Until `stop`."""
-    await serve_jobs(services, {"finalise": finalise}, stop)
+    handlers = {KIND: finalise, retention.KIND: retention.release, "purge": purger.purge}
+    await serve_jobs(services, handlers, stop)
 
 
 async def finalise(job: JobRun) -> None:
-    """Make MP4 (or M4A), M4A and poster. Nothing is done twice: assets remember what they were made from."""
+    """Make MP4 (or M4A), verify it, and make of it M4A, poster, thumbnails and peaks.
+
+    Nothing is done twice: assets remember what they were made from. Raises `UnverifiedError` for a file that does
+    not hold what it was made from; then none of them is used.
+    """
     recording_id = job.job.recording_id
     if recording_id is None:
         raise NotFoundError("a job of kind finalise needs a recording")
-    services = job.services
-    async with services.database.read() as connection:
+    async with job.services.database.read() as connection:
         recording = await recordings.get(connection, recording_id)
+        shown = await _shown(connection, recording)
+    material = await _material(job.services, recording, shown)
+    if material is None:
+        return
+    disk.require_room(await job.services.store.free_fraction())
+    async with workshop(job.services, recording_id, material.origin) as folder:
+        main, info = await _main(job, material, folder)
+        found = await _verified(job, material, main, info, folder)
+        picture_at_ms = _picture_at(material.left_out, recording.duration_ms)
+        made = [main, *await _more(main, info, found, picture_at_ms, folder)]
+        made = [item if item.shows else replace(item, shows=tuple(shown)) for item in made]
+        done = await _keep(job, recording, made, material.origin, shown)
+    if not done:
+        await finalise(job)
+
+
+async def _shown(connection: AsyncConnection, recording: Recording) -> list[Stretch]:
+    """What its files show: what any of its interviews does, and all of it where that would be nothing."""
+    shown = await withheld.shown_by_all(connection, recording.id)
+    return shown or [Stretch(0, recording.duration_ms)]
+
+
+async def _left_out(connection: AsyncConnection, recording: Recording, shown: list[Stretch]) -> list[Stretch]:
+    """What is not shown, and what is gone for good: there is no sound in the place of either."""
+    purged = [one.stretch for one in await withheld.of_recording(connection, recording.id) if one.purged_at]
+    holes = withheld.merged([*withheld.holes(shown, recording.duration_ms), *purged])
+    return [withheld.in_media(hole, recording.duration_ms) for hole in holes]
+
+
+def _picture_at(left_out: Sequence[Stretch], duration_ms: int) -> int:
+    """A moment well inside the longest part that is not left out."""
+    kept = withheld.holes(list(left_out), duration_ms) or [Stretch(0, duration_ms)]
+    longest = max(kept, key=lambda span: span.end_ms - span.start_ms)
+    return longest.start_ms + min(_POSTER_AT_MS, (longest.end_ms - longest.start_ms) // 3)
+
+
+async def _material(services: Services, recording: Recording, shown: list[Stretch]) -> Material | None:
+    """What there is to make files of; None if they have been made of it."""
+    recording_id = recording.id
+    async with services.database.read() as connection:
+        left_out = await _left_out(connection, recording, shown)
         segments = await recordings.segments(connection, recording_id)
         origins = await recordings.made_from(connection, recording_id)
+        files = await recordings.assets(connection, recording_id)
     if recording.state is not RecordingState.FINISHED:
         raise MediaError(f"the recording {recording_id} is still on air")
-    origin = _origin(segments) if segments else origins.get(AssetKind.ORIGINAL, "")
-    if not origin:
-        raise NotFoundError(f"the recording {recording_id} has no media")
-    if origin in (origins.get(AssetKind.MP4), origins.get(AssetKind.M4A)):
-        return
-    disk.require_room(await services.store.free_fraction())
-    async with _workshop(services, recording_id) as folder:
-        made = await _make(job, recording, segments, folder)
-        await _keep(job, recording_id, made, origin)
-
-
-async def _make(job: JobRun, recording: Recording, segments: Sequence[MediaSegment], folder: Path) -> list[Made]:
+    main = files.get(AssetKind.MP4) or files.get(AssetKind.M4A)
     if segments:
-        info, main = await _from_takes(job, segments, folder)
+        material: Material = Takes(segments, left_out)
+    elif AssetKind.ORIGINAL in files:  # an upload, or what the segments of a broadcast have gone for
+        origin = origins[AssetKind.ORIGINAL]
+        material = Upload(recording, files[AssetKind.ORIGINAL], origin, left_out)
     else:
-        info, main = await _from_upload(job, recording, folder)
-    made = [main]
+        raise NotFoundError(f"the recording {recording_id} has no media")
+    is_made = main is not None and main.verified and origins[main.kind] == material.origin
+    return None if is_made else material
+
+
+async def _main(job: JobRun, material: Material, folder: Path) -> tuple[Made, MediaInfo]:
+    """The whole in one file, unless an earlier attempt has made it."""
+    store = job.services.store
+    kind = AssetKind.MP4 if (await material.tracks(store)).video else AssetKind.M4A
+    file = finished(folder, material.origin, _SUFFIXES[kind])
+    if not await asyncio.to_thread(file.exists):
+        target = folder / f"unfinished{_SUFFIXES[kind]}"
+        await material.make(store, folder, target, lambda done, note: job.report(_MAKING * done, note))
+        await asyncio.to_thread(target.rename, file)
+    return Made(kind, file), await probe(file, name="the file that was made", silent_allowed=True)
+
+
+async def _verified(job: JobRun, material: Material, main: Made, info: MediaInfo, folder: Path) -> Survey:
+    """What is in the file. Raises `UnverifiedError`."""
+    expected = await material.expected(job.services.store, folder)
+
+    def report(done: float) -> None:
+        job.report(_MAKING + _LOOKING * done, "looking whether it is whole")
+
+    found = await survey(main.file, info, folder, report)
+    name = f"the {main.kind.upper()} made of recording {job.job.recording_id}"
+    verify(expected, info.duration_ms, found.reading, name)
+    return found
+
+
+async def _more(main: Made, info: MediaInfo, found: Survey, picture_at_ms: int, folder: Path) -> list[Made]:
+    """What else is made of a verified file."""
+    made = []
     if main.kind is AssetKind.MP4:
         if info.has_audio:
-            sound = Made(AssetKind.M4A, folder / "sound.m4a")
-            await assembly.take_sound(main.file, info.tracks, sound.file)
-            made.append(sound)
-        poster = Made(AssetKind.POSTER, folder / "poster.jpg")
-        try:
-            at_ms = min(_POSTER_AT_MS, info.duration_ms // 3)
-            await assembly.take_picture(main.file, poster.file, at_ms=at_ms)
-            made.append(poster)
-        except MediaError as error:
-            logger.warning("recording %s has no poster: %s", recording.id, error)
+            made.append(await _sound(main, info, found, folder))
+        made += await _poster(main, picture_at_ms, folder)
+    if found.thumbnails and found.strip:
+        made.append(Made(AssetKind.THUMBNAILS, found.thumbnails, found.strip.details()))
+    if found.peaks:
+        loud = found.loudness.details() if found.loudness else {}
+        made.append(Made(AssetKind.PEAKS, found.peaks, loud))
     return made
 
 
-async def _from_takes(job: JobRun, segments: Sequence[MediaSegment], folder: Path) -> tuple[MediaInfo, Made]:
-    """Join the takes of a stream's recording."""
-    store, parts, held = job.services.store, [], list[Tracks]()
-    takes = [list(group) for _, group in groupby(segments, key=lambda segment: segment.take_id)]
-    for number, take in enumerate(takes):
-        file = folder / f"take-{number}.ts"
-        for segment in take:
-            async with store.local(segment.key) as path:
-                if segment is take[0]:
-                    held.append(await asyncio.to_thread(_tracks, path))
-                await asyncio.to_thread(assembly.concatenate, [path], file)
-        end = takes[number + 1][0].start_ticks if number + 1 < len(takes) else take[-1].end_ticks
-        parts.append(Part(file, end - take[0].start_ticks))
-        job.report(0.3 * (number + 1) / len(takes), "putting the takes together")
-    tracks = held[0]
-    if tracks.audio is None and (number := next((n for n, found in enumerate(held) if found.audio), 0)):
-        parts[0] = await assembly.add_silence(parts[0], parts[number].file)
-        tracks = replace(tracks, audio=held[number].audio)
-    main = _main(folder, tracks)
-    await assembly.join(parts, tracks, main.file, lambda done: job.report(0.3 + 0.6 * done, "writing the file"))
-    info = await probe(main.file, silent_allowed=True)
-    _verify(info, to_ms(segments[-1].end_ticks), segments[0].recording_id)
-    return info, main
+async def _sound(main: Made, info: MediaInfo, found: Survey, folder: Path) -> Made:
+    sound = Made(AssetKind.M4A, folder / "sound.m4a")
+    await assembly.take_sound(main.file, info.tracks, sound.file)
+    copied = await packets.count(sound.file)
+    if copied.audio != found.reading.audio:
+        raise UnverifiedError(
+            f"the M4A has {copied.audio or 0} packets of sound instead of {found.reading.audio}; it is not used. "
+            "Try again"
+        )
+    return sound
 
 
-async def _from_upload(job: JobRun, recording: Recording, folder: Path) -> tuple[MediaInfo, Made]:
-    """Remux or encode an upload."""
-    services = job.services
-    async with AsyncExitStack() as stack:
-        async with services.database.read() as connection:
-            original = (await recordings.assets(connection, recording.id))[AssetKind.ORIGINAL]
-        source = await stack.enter_async_context(services.store.local(original.key))
-        found = await probe(source, name="the upload")
-        main = _main(folder, found.tracks)
-
-        def report(done: float) -> None:
-            job.report(0.9 * done, "making the file that is played")
-
-        await assembly.make_playable(source, found.tracks, main.file, found.duration_ms, report)
-    info = await probe(main.file)
-    _verify(info, recording.duration_ms, recording.id)
-    return info, main
+async def _poster(main: Made, at_ms: int, folder: Path) -> list[Made]:
+    poster = Made(AssetKind.POSTER, folder / "poster.jpg", shows=(Stretch(at_ms, at_ms + 1),))
+    try:
+        await assembly.take_picture(main.file, poster.file, at_ms=at_ms)
+    except MediaError as error:
+        logger.warning("%s has no poster: %s", main.file.name, error)
+        return []
+    return [poster]
 
 
-def _tracks(segment: Path) -> Tracks:
-    return read_times(segment.read_bytes()).tracks
+async def _keep(
+    job: JobRun, recording: Recording, made: Sequence[Made], origin: str, shown: list[Stretch]
+) -> bool:
+    """Into the store, then into the catalogue together with the end of the job.
 
-
-def _main(folder: Path, tracks: Tracks) -> Made:
-    kind = AssetKind.MP4 if tracks.video else AssetKind.M4A
-    return Made(kind, folder / f"whole{_SUFFIXES[kind]}")
-
-
-async def _keep(job: JobRun, recording_id: RecordingId, made: Sequence[Made], origin: str) -> None:
-    """Into the store, then into the catalogue together with the end of the job."""
-    store, stored = job.services.store, []
-    for item in made:
-        kept = await store.adopt(item.file, f"recordings/{recording_id}/", _SUFFIXES[item.kind])
-        stored.append((item.kind, kept))
+    False, with nothing kept, if what may be shown has changed meanwhile: whoever changed it has found this job
+    under way and relies on it.
+    """
+    store, prefix = job.services.store, f"recordings/{recording.id}/"
+    stored = [(item, await store.adopt(item.file, prefix, _SUFFIXES[item.kind])) for item in made]
     replaced = []
     async with job.services.database.write() as tx:
-        for kind, kept in stored:
-            media_type = _MEDIA_TYPES[kind]
-            replaced.append(await recordings.put_asset(tx, recording_id, kind, kept, media_type, origin))
-        await job.finish(tx)
-    for key in replaced:
+        await withheld.hold(tx, recording.id)
+        current = await _shown(tx, recording) == shown
+        for item, kept in stored if current else ():
+            old = await recordings.put_asset(
+                tx,
+                recording.id,
+                item.kind,
+                kept,
+                _MEDIA_TYPES[item.kind],
+                origin,
+                item.shows,
+                details=item.details,
+                verified=item.kind in (AssetKind.MP4, AssetKind.M4A),
+            )
+            replaced.append(old)
+        if current:
+            await job.finish(tx)
+        unused = [kept.key for _, kept in stored if not await recordings.uses(tx, kept.key)]
+    for key in replaced if current else unused:
         if key is not None:
             await store.delete(key)
-
-
-def _origin(segments: Sequence[MediaSegment]) -> str:
-    """What the takes are, in one hash."""
-    return hashlib.sha256("".join(segment.sha256 for segment in segments).encode()).hexdigest()
-
-
-def _verify(info: MediaInfo, expected_ms: int, recording_id: RecordingId) -> None:
-    off = info.duration_ms - expected_ms
-    if abs(off) > TOLERANCE_MS:
-        logger.warning("the file of recording %s is %d ms off its media clock", recording_id, off)
-
-
-@asynccontextmanager
-async def _workshop(services: Services, recording_id: RecordingId) -> AsyncIterator[Path]:
-    """An empty folder that is gone afterwards."""
-    folder = services.settings.data_dir.absolute() / "finalise" / str(recording_id)
-
-    def clear() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-
-    await asyncio.to_thread(clear)
-    await asyncio.to_thread(folder.mkdir, parents=True)
-    try:
-        yield folder
-    finally:
-        await asyncio.to_thread(clear)
+    return current

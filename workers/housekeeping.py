@@ -9,6 +9,7 @@ from streamarchive.catalogue import workers as registry
 from streamarchive.media.incoming import Incoming
 from streamarchive.services import Services
 
+from . import retention, workshop
 from .runner import pause
 
 _EVERY_SECONDS = 60.0
@@ -22,6 +23,8 @@ async def run(services: Services, stop: asyncio.Event) -> None:
             await registry.forget_dead(tx)
             await uploads.forget_abandoned(tx)
         await tidy_incoming(services, uploads.ABANDONED.total_seconds())
+        await workshop.tidy(services)
+        await retention.ask(services)
         await pause(stop, _EVERY_SECONDS)
 
 

@@ -38,6 +38,13 @@ def select_all() -> Select[Any]:
     )
 
 
+async def hold(tx: AsyncConnection, transcript_id: TranscriptId) -> None:
+    """Be the only one to change the lines of this transcript until `tx` ends."""
+    if tx.dialect.name != "sqlite":
+        table = tables.transcript
+        await tx.execute(select(table.c.id).where(table.c.id == transcript_id).with_for_update(key_share=True))
+
+
 async def add(
     tx: AsyncConnection,
     transcript_id: TranscriptId,

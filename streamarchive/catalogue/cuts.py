@@ -39,7 +39,7 @@ async def next_interview(
     before, after = await interviews.get(tx, stream.interview_id), await interviews.get(tx, interview_id)
     if after.recording_id is not None:
         raise UsageError("that interview has a recording already; choose another or create one")
-    at_ms = await _edge(tx, stream.recording_id)
+    at_ms = await edge(tx, stream.recording_id)
     await interviews.cut(tx, before.id, before.in_ms, at_ms)
     await interviews.attach(tx, after.id, stream.recording_id)
     await interviews.cut(tx, after.id, at_ms, None)
@@ -90,7 +90,7 @@ async def _running(tx: AsyncConnection, stream_id: StreamId) -> Stream:
     return stream
 
 
-async def _edge(tx: AsyncConnection, recording_id: RecordingId) -> int:
+async def edge(tx: AsyncConnection, recording_id: RecordingId) -> int:
     """Where the media clock stands now: what is committed and what has been on air since."""
     recording, came = await recordings.get(tx, recording_id), await recordings.last_arrival(tx, recording_id)
     since = (await now(tx)) - (came or recording.started_at)

@@ -94,6 +94,17 @@ class Database:
         except DBAPIError as error:
             raise DatabaseError(f"the catalogue {redact(self.url)} refused: {_reason(error)}") from error
 
+    async def forget(self) -> None:
+        """Leave nothing of what was deleted or replaced in the log that SQLite writes ahead.
+
+        A reader that is in the way keeps some of it there until the next time. PostgreSQL has its own ways.
+        """
+        if self._writer.dialect.name == "sqlite":
+            async with self._writer.connect() as connection:
+                await connection.rollback()
+                raw = await connection.get_raw_connection()
+                await raw.driver_connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+
     async def close(self) -> None:
         """Close all connections."""
         await self._reader.dispose()
@@ -149,7 +160,8 @@ def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
         max_overflow=0,
         connect_args={"timeout": _PATIENCE_SECONDS if writes else _BUSY_SECONDS},
     )
-    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"]
+    # What is deleted is overwritten where that costs nothing; a purge asks for more.
+    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=FAST"]
     if not writes:
         pragmas.append("query_only=ON")
 

@@ -26,6 +26,7 @@ from streamarchive.models import (
     Role,
     Script,
     Stage,
+    Stretch,
     Visibility,
     new_interview_id,
 )
@@ -399,7 +400,25 @@ async def _load(connection: AsyncConnection, statement: Select[Any]) -> list[Int
         )
     ).all()
     guests = await _guests(connection, [row.id for row in rows])
-    return [_interview(row, guests.get(row.id, ())) for row in rows]
+    withheld = await _withheld(connection, {row.recording_id for row in rows if row.recording_id is not None})
+    return [_interview(row, guests.get(row.id, ()), withheld.get(row.recording_id, ())) for row in rows]
+
+
+async def _withheld(
+    connection: AsyncConnection, recording_ids: Collection[int]
+) -> dict[int | None, tuple[Stretch, ...]]:
+    """What is withheld of each of these recordings, and has been neither lifted nor purged."""
+    table = tables.withheld_range
+    if not recording_ids:
+        return {}
+    holding = (table.c.lifted_at.is_(None), table.c.purged_at.is_(None))
+    rows = await connection.execute(
+        select(table).where(table.c.recording_id.in_(recording_ids), *holding).order_by(table.c.start_ms)
+    )
+    found: dict[int | None, tuple[Stretch, ...]] = {}
+    for row in rows:
+        found[row.recording_id] = (*found.get(row.recording_id, ()), Stretch(row.start_ms, row.end_ms))
+    return found
 
 
 async def _guests(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, tuple[Person, ...]]:
@@ -429,7 +448,11 @@ def _stage(row: Any) -> Stage:  # noqa: ANN401 - a result row
     return Stage.READY
 
 
-def _interview(row: Any, guests: tuple[Person, ...]) -> Interview:  # noqa: ANN401 - a result row
+def _interview(
+    row: Any,  # noqa: ANN401 - a result row
+    guests: tuple[Person, ...],
+    withheld: tuple[Stretch, ...],
+) -> Interview:
     return Interview(
         id=row.id,
         slug=row.slug,
@@ -448,4 +471,5 @@ def _interview(row: Any, guests: tuple[Person, ...]) -> Interview:  # noqa: ANN4
         updated_at=row.updated_at,
         script=Script(row.script),
         person_per_channel=row.person_per_channel,
+        withheld=withheld,
     )

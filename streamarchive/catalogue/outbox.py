@@ -33,6 +33,9 @@ from streamarchive.catalogue.database import now
 from streamarchive.catalogue.watch import wake
 from streamarchive.models import CueId, InterviewId, RecordingId
 
+_LONGEST_SILENCE_MS = 10_000
+"""What search keeps of a line holds the beginning of the next one, unless that comes later than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -65,6 +68,25 @@ async def put_recording(tx: AsyncConnection, recording_id: RecordingId) -> None:
     subjects = select(literal("cue:") + cast(cue.c.id, Text), literal(await now(tx), table.c.at.type))
     await tx.execute(insert(table).from_select(["subject", "at"], subjects.where(touched)))
     await wake(tx)
+
+
+async def put_stretch(tx: AsyncConnection, recording_id: RecordingId, start_ms: int, end_ms: int) -> int:
+    """The lines of this part have to be looked at again, and those that they go on from.
+
+    The index knows of it once the row of the id that comes back, and all before it, are gone.
+    """
+    cue, transcript = tables.cue, tables.transcript
+    transcripts = select(transcript.c.id).where(transcript.c.recording_id == recording_id)
+    await _hold(tx, transcripts)
+    current = cue.c.transcript_id.in_(transcripts) & cue.c.deleted_at.is_(None)
+    inside = current & (cue.c.start_ms < end_ms) & (cue.c.end_ms > start_ms)
+    first_ms = (await tx.execute(select(func.min(cue.c.start_ms)).where(inside))).scalar()
+    if first_ms is None:
+        return 0
+    touched = current & (cue.c.start_ms < end_ms) & (cue.c.end_ms >= first_ms - _LONGEST_SILENCE_MS)
+    changed = update(cue).where(touched).values(version=cue.c.version + 1).returning(cue.c.id)
+    await put_cues(tx, sorted(row.id for row in await tx.execute(changed)))
+    return await newest_id(tx)
 
 
 async def put_left(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:

@@ -6,7 +6,7 @@ recorder has claimed it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from streamarchive.models import (
     RecordingState,
     Stream,
     StreamState,
+    Stretch,
     Take,
 )
 from streamarchive.protocols import StoredObject
@@ -237,12 +238,20 @@ async def put_asset(
     stored: StoredObject,
     media_type: str,
     made_from: str,
+    shows: Sequence[Stretch] | None = None,
+    *,
+    details: Mapping[str, Any] | None = None,
+    verified: bool = False,
 ) -> str | None:
     """Make this the recording's file of its kind; the key of the one it replaces, to be deleted afterwards.
 
-    None if there was none, or if its key goes on being used.
+    None if there was none, or if its key goes on being used. `shows` is what of the recording is in it; all of it
+    if that is not said.
     """
     table = tables.asset
+    moment = await now(tx)
+    if shows is None:
+        shows = (Stretch(0, (await get(tx, recording_id)).duration_ms),)
     row = (
         await tx.execute(
             delete(table).where(table.c.recording_id == recording_id, table.c.kind == kind).returning(table.c.key)
@@ -257,7 +266,10 @@ async def put_asset(
             sha256=stored.sha256,
             media_type=media_type,
             made_from=made_from,
-            created_at=await now(tx),
+            created_at=moment,
+            details=dict(details or {}),
+            verified_at=moment if verified else None,
+            shows=[[stretch.start_ms, stretch.end_ms] for stretch in shows],
         )
     )
     for interview_id in await interviews.ids_of_recording(tx, recording_id):
@@ -322,15 +334,17 @@ async def segments(
         table.c.sequence > after_sequence,
         table.c.deleted_at.is_(None),
     )
-    return [_segment(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
+    return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
 
 
 async def segment(connection: AsyncConnection, recording_id: RecordingId, sequence: int) -> MediaSegment | None:
     """One of them."""
     table = tables.media_segment
-    statement = select(table).where(table.c.recording_id == recording_id, table.c.sequence == sequence)
+    statement = select(table).where(
+        table.c.recording_id == recording_id, table.c.sequence == sequence, table.c.deleted_at.is_(None)
+    )
     row = (await connection.execute(statement)).one_or_none()
-    return _segment(row) if row else None
+    return segment_of(row) if row else None
 
 
 async def gaps(connection: AsyncConnection, recording_id: RecordingId) -> list[Gap]:
@@ -363,8 +377,17 @@ async def assets_of(
     found: dict[RecordingId, dict[AssetKind, Asset]] = {}
     for row in await connection.execute(select(table).where(table.c.recording_id.in_(ids))):
         kind = AssetKind(row.kind)
-        asset = Asset(row.recording_id, kind, row.key, row.size_bytes, row.media_type)
-        found.setdefault(asset.recording_id, {})[kind] = asset
+        found.setdefault(row.recording_id, {})[kind] = Asset(
+            recording_id=row.recording_id,
+            kind=kind,
+            key=row.key,
+            size_bytes=row.size_bytes,
+            media_type=row.media_type,
+            shows=tuple(Stretch(*pair) for pair in row.shows),
+            sha256=row.sha256,
+            details=row.details or {},
+            verified=row.verified_at is not None,
+        )
     return found
 
 
@@ -409,7 +432,8 @@ def _take(row: Any) -> Take:  # noqa: ANN401 - a result row
     )
 
 
-def _segment(row: Any) -> MediaSegment:  # noqa: ANN401 - a result row
+def segment_of(row: Any) -> MediaSegment:  # noqa: ANN401 - a result row
+    """The segment that a row is."""
     return MediaSegment(
         recording_id=row.recording_id,
         take_id=row.take_id,

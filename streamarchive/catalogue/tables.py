@@ -224,7 +224,26 @@ asset = _numbered(
     Column("media_type", Storable, nullable=False),
     Column("made_from", Storable, nullable=False, comment="what it was made from: same source, same asset"),
     _when("created_at"),
+    Column("details", Json, nullable=True, comment="what whoever shows it must know besides"),
+    _when("verified_at", nullable=True),
+    Column("shows", Json, nullable=False, server_default="[]", comment="[start_ms, end_ms] of the media clock"),
     UniqueConstraint("recording_id", "kind"),
+)
+
+# What nobody gets of a recording until it is lifted; what is purged is not there any more.
+withheld_range = _numbered(
+    "withheld_range",
+    _ref("recording", index=True),
+    Column("start_ms", Big, nullable=False),
+    Column("end_ms", Big, nullable=False),
+    Column("reason", Storable, nullable=False),
+    _ref("user", nullable=True),
+    _when("created_at"),
+    _when("lifted_at", nullable=True),
+    _when("purge_asked_at", nullable=True),
+    _when("purged_at", nullable=True),
+    Column("outbox_id", Big, nullable=False, comment="search has forgotten the words once this row is gone"),
+    Column("doomed", Json, nullable=False, server_default="[]", comment="keys of files that a purge deletes"),
 )
 
 upload = _numbered(

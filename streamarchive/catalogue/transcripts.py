@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -72,9 +72,7 @@ async def hold(tx: AsyncConnection, transcript_id: TranscriptId) -> None:
 
     Who decides by the lines as they are (a pass that replaces them, an edit) calls it before reading them.
     """
-    if tx.dialect.name != "sqlite":
-        table = tables.transcript
-        await tx.execute(select(table.c.id).where(table.c.id == transcript_id).with_for_update(key_share=True))
+    await cues.hold(tx, transcript_id)
 
 
 async def begin_run(
@@ -251,8 +249,8 @@ async def newest(connection: AsyncConnection, limit: int) -> list[Cue]:
 
 
 async def shown_lately(connection: AsyncConnection, limit: int) -> list[tuple[InterviewId, str]]:
-    """The texts of the lines made last, each with the interviews whose cut shows it."""
-    transcript, interview = tables.transcript, tables.interview
+    """The texts of the lines made last, each with the interviews that show it."""
+    transcript, interview, withheld = tables.transcript, tables.interview, tables.withheld_range
     last = select(_t).where(_t.c.deleted_at.is_(None)).order_by(_t.c.id.desc()).limit(limit).subquery()
     statement = (
         select(interview.c.id, last.c.text)
@@ -261,6 +259,15 @@ async def shown_lately(connection: AsyncConnection, limit: int) -> list[tuple[In
         .where(
             or_(interview.c.in_ms.is_(None), last.c.end_ms > interview.c.in_ms),
             or_(interview.c.out_ms.is_(None), last.c.start_ms < interview.c.out_ms),
+            ~exists(
+                select(withheld.c.id).where(
+                    withheld.c.recording_id == interview.c.recording_id,
+                    withheld.c.lifted_at.is_(None),
+                    withheld.c.purged_at.is_(None),
+                    withheld.c.start_ms < last.c.end_ms,
+                    withheld.c.end_ms > last.c.start_ms,
+                )
+            ),
         )
         .order_by(last.c.id)
     )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from streamarchive import captions, ingest
 from streamarchive.catalogue import database as clock
-from streamarchive.catalogue import interviews, recordings, streams, tracks
+from streamarchive.catalogue import interviews, recordings, streams, tracks, withheld
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.cli import console, waiting
 from streamarchive.cli.parser import MEDIA_FORMATS, languages_of
@@ -18,7 +18,7 @@ from streamarchive.errors import MediaError, NotFoundError, StreamArchiveError, 
 from streamarchive.ingest import Details
 from streamarchive.media import source
 from streamarchive.media.addresses import shown
-from streamarchive.models import AssetKind, Cue, CueDraft, InterviewId, Recording, Visibility
+from streamarchive.models import AssetKind, Cue, CueDraft, Interview, InterviewId, Recording, Visibility
 from streamarchive.services import Services, check_model, open_services
 from streamarchive.settings import Settings
 
@@ -131,7 +131,7 @@ async def export(settings: Settings, options: argparse.Namespace) -> None:
                 raise NotFoundError(f"the interview {interview.id} has no translation into {options.track!r}")
             cues = await tracks.lines(connection, interview.recording_id, options.track)
         if options.format in MEDIA_FORMATS:
-            await _export_media(services, recording, AssetKind(options.format), options.output)
+            await _export_media(services, interview, AssetKind(options.format), options.output)
         else:
             shown = [cue for cue in cues if interview.shows(cue.start_ms, cue.end_ms)]
             console.write_file(options.output, _text(recording, shown, options.format))
@@ -170,14 +170,21 @@ def _text(recording: Recording, cues: list[Cue], form: str) -> str:
     return {"vtt": captions.to_vtt, "srt": captions.to_srt, "txt": captions.to_txt}[form](cues)
 
 
-async def _export_media(services: Services, recording: Recording, kind: AssetKind, output: Path | None) -> None:
+async def _export_media(services: Services, interview: Interview, kind: AssetKind, output: Path | None) -> None:
+    assert interview.recording_id is not None  # noqa: S101 - the caller has looked
     if output is None:
         raise UsageError("media need a file to go to: add -o FILE")
     async with services.database.read() as connection:
-        assets = await recordings.assets(connection, recording.id)
+        made = await recordings.assets(connection, interview.recording_id)
+    assets = withheld.given(interview, made)
     asset = assets.get(kind)
     if asset is None:
         there = ", ".join(sorted(k.value for k in assets)) or "none yet"
+        if kind in made:
+            raise NotFoundError(
+                f"the {kind.value} file holds more than the interview may show; `streamarchive work finaliser` "
+                f"makes it again (there is: {there})"
+            )
         raise NotFoundError(f"this recording has no {kind.value} file (there is: {there})")
     partial = output.with_name(output.name + ".part")
     try:

@@ -15,6 +15,7 @@ from streamarchive.errors import MediaError, StorageError
 from streamarchive.media import commands, sandbox
 from streamarchive.media.commands import Part, Tracks
 from streamarchive.media.probe import plain
+from streamarchive.models import Stretch
 
 Report = Callable[[float], None]
 """Called with a fraction from 0 to 1."""
@@ -43,17 +44,41 @@ async def add_silence(part: Part, like: Path) -> Part:
     return Part(file, part.duration_ticks)
 
 
-async def join(parts: Sequence[Part], tracks: Tracks, target: Path, report: Report) -> None:
-    """Join takes, given as one MPEG-TS file each, into an MP4 (M4A). Raises `MediaError`."""
+async def join(
+    parts: Sequence[Part],
+    tracks: Tracks,
+    target: Path,
+    report: Report,
+    left_out: Sequence[Stretch] = (),
+    begins_ticks: int = 0,
+) -> None:
+    """Join takes, given as one MPEG-TS file each, into an MP4 (M4A). Raises `MediaError`.
+
+    The first begins at `begins_ticks` of the media clock: later than 0 where the beginning was purged.
+    """
     script = target.with_suffix(".ffconcat")
     await asyncio.to_thread(script.write_text, commands.concat_script(parts), encoding="utf-8")
     total_ms = sum(part.duration_ticks for part in parts) // 90
-    await _run(commands.join(script, target, tracks), target, total_ms, report)
+    await _run(commands.join(script, target, tracks, left_out, begins_ticks), target, total_ms, report)
 
 
-async def make_playable(source: Path, tracks: Tracks, target: Path, total_ms: int, report: Report) -> None:
+async def make_playable(
+    source: Path,
+    tracks: Tracks,
+    target: Path,
+    total_ms: int,
+    report: Report,
+    left_out: Sequence[Stretch] = (),
+) -> None:
     """Turn an upload into an MP4 (M4A) that browsers play. Raises `MediaError`."""
-    await _run(commands.make_playable(source, target, tracks), target, total_ms, report)
+    if not left_out:
+        await _run(commands.make_playable(source, target, tracks), target, total_ms, report)
+        return
+    middle = target.with_suffix(".mkv")
+    await _run(commands.in_milliseconds(source, middle, tracks), middle, total_ms, lambda _: None)
+    arguments = commands.make_playable_without(middle, target, tracks, left_out)
+    await _run(arguments, target, total_ms, report)
+    await asyncio.to_thread(middle.unlink)
 
 
 async def take_sound(source: Path, tracks: Tracks, target: Path) -> None:

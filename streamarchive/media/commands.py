@@ -18,6 +18,8 @@ import ffmpeg
 
 from streamarchive.clock import to_seconds
 from streamarchive.errors import MediaError
+from streamarchive.media.thumbnails import Strip
+from streamarchive.models import Stretch
 
 SEGMENT_SECONDS = 4
 """Wanted length of a media segment; a source with rarer key frames makes longer ones."""
@@ -294,26 +296,58 @@ def silence(take: Path, like: Path, target: Path, *, duration_ticks: int) -> lis
     return ["-y", *_arguments(output)]
 
 
-def join(script: Path, target: Path, tracks: Tracks) -> list[str]:
-    """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play."""
+def join(
+    script: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch] = (), begins_ticks: int = 0
+) -> list[str]:
+    """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play.
+
+    What is left out keeps its place: the picture before it stands still, and there is no sound.
+    """
+    later = {"itsoffset": to_seconds(begins_ticks)} if begins_ticks else {}
     source = ffmpeg.input(
         file_url(script),
+        **later,
         f="concat",
         safe=0,
         protocol_whitelist="file",
         format_whitelist="concat,mpegts",
         codec_whitelist=DECODERS,
     )
-    return _playable(source, target, tracks)
+    return _playable(source, target, tracks, left_out)
 
 
 def make_playable(source: Path, target: Path, tracks: Tracks) -> list[str]:
     """Turn any accepted file into a fast-start MP4 (M4A); what browsers cannot play is encoded anew."""
-    return _playable(_file_input(source), target, tracks)
+    return _playable(_file_input(source), target, tracks, ())
 
 
-def _playable(source: Any, target: Path, tracks: Tracks) -> list[str]:  # noqa: ANN401
-    streams = [source[selector] for selector, codec in (("V:0", tracks.video), ("a:0", tracks.audio)) if codec]
+def in_milliseconds(source: Path, target: Path, tracks: Tracks) -> list[str]:
+    """Copy any accepted file into Matroska, whose times are milliseconds."""
+    streams = _tracks_of(_file_input(source), tracks)
+    return [
+        "-y",
+        *_arguments(
+            ffmpeg.output(*streams, file_url(target), c="copy", f="matroska", avoid_negative_ts="disabled")
+        ),
+    ]
+
+
+def make_playable_without(source: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch]) -> list[str]:
+    """The same of what `in_milliseconds` has made: the filter that leaves packets out counts in the file's units.
+
+    ffmpeg 5.1 gives it times in the units of the file to be written, and says that they are those of the source.
+    """
+    # Sound that begins a frame before the picture would move the picture.
+    return ["-copyts", *_playable(_file_input(source), target, tracks, left_out, video_track_timescale=1000)]
+
+
+def _playable(
+    source: Any,  # noqa: ANN401
+    target: Path,
+    tracks: Tracks,
+    left_out: Sequence[Stretch],
+    **more: int,
+) -> list[str]:
     options: dict[str, Any] = {
         "f": "mp4" if tracks.video else "ipod",
         "movflags": "+faststart",
@@ -321,24 +355,56 @@ def _playable(source: Any, target: Path, tracks: Tracks) -> list[str]:  # noqa: 
         "map_chapters": -1,
         "progress": "pipe:1",
     }
-    options |= _video_options(tracks.video) | _audio_options(tracks.audio)
-    return ["-y", *_arguments(ffmpeg.output(*streams, file_url(target), **options))]
+    options |= _video_options(tracks.video, left_out) | _audio_options(tracks.audio, left_out)
+    streams = _tracks_of(source, tracks)
+    return ["-y", *_arguments(ffmpeg.output(*streams, file_url(target), **options, **more))]
 
 
-def _video_options(codec: str | None) -> dict[str, Any]:
+def _tracks_of(source: Any, tracks: Tracks) -> list[Any]:  # noqa: ANN401
+    return [source[selector] for selector, codec in (("V:0", tracks.video), ("a:0", tracks.audio)) if codec]
+
+
+def _video_options(codec: str | None, left_out: Sequence[Stretch]) -> dict[str, Any]:
     if codec is None:
         return {}
     if codec in PLAYABLE_VIDEO:
         # Safari plays HEVC under this tag only.
-        return {"c:v": "copy"} | ({"tag:v": "hvc1"} if codec == "hevc" else {})
+        tag = {"tag:v": "hvc1"} if codec == "hevc" else {}
+        holes = {"bsf:v": ",".join(map(_without_packets, left_out))} if left_out else {}
+        return {"c:v": "copy"} | tag | holes
     # H.264 in 4:2:0 has even sides; some sources have not.
     even = "scale=trunc(iw/2)*2:trunc(ih/2)*2"
-    return {"c:v": "libx264", "preset": "veryfast", "crf": 21, "pix_fmt": "yuv420p", "g": 100, "vf": even}
+    kept = [f"select='not({_between(stretch)})'" for stretch in left_out]
+    filters = ",".join([*kept, even])
+    return {"c:v": "libx264", "preset": "veryfast", "crf": 21, "pix_fmt": "yuv420p", "g": 100, "vf": filters}
 
 
-def _audio_options(codec: str | None) -> dict[str, Any]:
+def _between(stretch: Stretch) -> str:
+    """Whether a frame has any part in this, with a tenth of a second to spare: so long it may last."""
+    return f"between(t,{(stretch.start_ms - 100) / 1000:.3f},{(stretch.end_ms + 100) / 1000:.3f})"
+
+
+def _without_packets(stretch: Stretch) -> str:
+    """A filter of packets that are copied: without those of a stretch, and then up to where decoding can begin.
+
+    The registers: 0 is 0 before the stretch, 1 in it and 2 behind it, 1 the time of the key frame that ended it.
+    A picture that is shown before that key frame and comes after it refers to what was left out.
+    """
+    start, end = (f"{ms / 1000:.3f}" for ms in (stretch.start_ms, stretch.end_ms))
+    enters = f"if(eq(ld(0),0)*gte(pts*tb,{start}),st(0,1))"
+    leaves = f"if(eq(ld(0),1)*key*gte(pts*tb,{end}),st(0,2)+st(1,pts))"
+    drops = "eq(ld(0),1)+eq(ld(0),2)*lt(pts,ld(1))"
+    return f"noise=drop='{enters};{leaves};{drops}'"
+
+
+def _audio_options(codec: str | None, left_out: Sequence[Stretch]) -> dict[str, Any]:
     if codec is None:
         return {}
+    if left_out:
+        # Encoded anew: players stumble over a sound that pauses, and two encoders' frames do not mix.
+        muted = [f"volume=volume=0:enable='{_between(stretch)}'" for stretch in left_out]
+        filters = ",".join(["aresample=async=1:first_pts=0", "asetnsamples=n=1024:p=0", *muted])
+        return {"c:a": "aac", "b:a": "160k", "af": filters}
     return {"c:a": "copy"} if codec in PLAYABLE_AUDIO else {"c:a": "aac", "b:a": "160k"}
 
 
@@ -347,3 +413,60 @@ def poster(source: Path, target: Path, *, at_ms: int) -> list[str]:
     picture = _file_input(source, ss=f"{at_ms}ms")["V:0"]
     options = {"frames:v": 1, "vf": "scale=min(1280\\,iw):-2", "q:v": 3, "f": "mjpeg", "pix_fmt": "yuvj420p"}
     return ["-y", *_arguments(ffmpeg.output(picture, file_url(target), **options))]
+
+
+# --- looking at a finished file -----------------------------------------------------------------------------
+
+
+def count(path: Path) -> list[str]:
+    """Read every packet of the tracks that are kept; how many there are is said on stderr."""
+    source = _file_input(path)
+    output = ffmpeg.output(source["V:0?"], source["a:0?"], "-", c="copy", f="null")
+    return ["-v", "verbose", *_arguments(output)]
+
+
+def survey(path: Path, strip: tuple[Path, Strip] | None, peaks_rate: int | None) -> list[str]:
+    """Decode the key frames and all sound of a file once, for everything that is made of it.
+
+    Pictures go into `strip`, the JPEG to write and its plan. Sound (None: there is none) goes to stdout in mono
+    with this many samples a second, 16-bit little-endian, silent where it is missing. On stderr: the loudness by
+    EBU R128, and what was read and decoded.
+    """
+    outputs, progress = [], {} if peaks_rate else {"progress": "pipe:1"}
+    source = _file_input(path, **({"skip_frame:v": "nokey"} if strip else {}))
+    if strip is not None:
+        file, plan = strip
+        keys, pictures = _split(source["V:0"], "split")
+        outputs.append(ffmpeg.output(keys, "-", f="null", fps_mode="passthrough", **progress))
+        outputs.append(ffmpeg.output(_tiles(pictures, plan), file_url(file), **_JPEG, **{"q:v": 5}))
+    if peaks_rate is not None:
+        loud, low = _split(source["a:0"], "asplit")
+        # Its lines for every tenth of a second belong to a level of their own; the summary is said in any case.
+        measured = loud.filter("ebur128", peak="true", framelog="verbose")
+        outputs.append(ffmpeg.output(measured, "-", f="null"))
+        mono = low.filter("aresample", peaks_rate, **{"async": 1, "first_pts": 0})
+        outputs.append(ffmpeg.output(mono, "pipe:1", f="s16le", ac=1, acodec="pcm_s16le"))
+    return ["-y", "-v", "verbose", *_arguments(ffmpeg.merge_outputs(*outputs))]
+
+
+_JPEG = {"frames:v": 1, "f": "mjpeg", "pix_fmt": "yuvj420p"}
+
+
+def _split(stream: Any, name: str) -> tuple[Any, Any]:  # noqa: ANN401 - ffmpeg-python has no types
+    both = stream.filter_multi_output(name)
+    return both[0], both[1]
+
+
+def _tiles(pictures: Any, plan: Strip) -> Any:  # noqa: ANN401
+    """For each interval the key frame before its first quarter ends; the last is repeated where they are rare."""
+    moved = pictures.filter("setpts", f"PTS-{plan.interval_ms / 4000}/TB")
+    steady = moved.filter("fps", f"1000/{plan.interval_ms}", start_time=0, round="up")
+    filled = steady.filter("tpad", stop_mode="clone", stop=plan.count)
+    small = filled.filter("scale", plan.width, plan.height).filter("setsar", 1)
+    return small.filter("tile", f"{plan.columns}x{plan.rows}", nb_frames=plan.count)
+
+
+def first_picture(path: Path, width: int) -> list[str]:
+    """The first picture of a media segment as JPEG on stdout, at most this wide."""
+    picture = _file_input(path)["V:0"]
+    return _arguments(ffmpeg.output(picture, "pipe:1", vf=f"scale=min({width}\\,iw):-2", **_JPEG, **{"q:v": 4}))

@@ -17,6 +17,7 @@ from itertools import pairwise
 from streamarchive.media.segments import (
     PACKET_BYTES,
     Track,
+    is_key,
     packet_payload,
     packet_pid,
     read_tracks,
@@ -108,7 +109,7 @@ def units(data: bytes) -> list[Unit]:
         return []
     if not track.video:
         return [unit for at, body in _bodies(data, pid, track) for unit in _frames(track.codec, at, body)]
-    return [Unit(_digest(body), at if _is_key(data, at) else None) for at, body in _bodies(data, pid, track)]
+    return [Unit(_digest(body), at if is_key(data, at) else None) for at, body in _bodies(data, pid, track)]
 
 
 def _frames(codec: str, at: int, body: bytes) -> Iterator[Unit]:
@@ -125,12 +126,6 @@ def _bodies(data: bytes, pid: int, track: Track) -> Iterator[tuple[int, bytes]]:
             packet_payload(data, at) for at in range(start, end, PACKET_BYTES) if packet_pid(data, at) == pid
         )
         yield start, body[9 + body[8] :] if len(body) > 9 else b""
-
-
-def _is_key(data: bytes, at: int) -> bool:
-    """Whether the packet says that decoding can begin here."""
-    has_field = data[at + 3] & 0x20 and data[at + 4] > 0
-    return bool(has_field and data[at + 5] & 0x40)
 
 
 def _digest(body: bytes) -> bytes:

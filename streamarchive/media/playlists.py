@@ -19,14 +19,22 @@ Address = Callable[[MediaSegment], str]
 """Where a player finds a segment."""
 
 
-def live(segments: Sequence[MediaSegment], address: Address) -> str:
+Absent = Callable[[MediaSegment], bool]
+"""Whether a segment is not to be had: it keeps its place and its length, and players go past it."""
+
+
+def _present(_: MediaSegment) -> bool:
+    return False
+
+
+def live(segments: Sequence[MediaSegment], address: Address, absent: Absent = _present) -> str:
     """The playlist of a recording on air: everything so far, so that viewers can rewind to the start."""
-    return _write(segments, address, kind="EVENT", ended=False)
+    return _write(segments, address, absent, kind="EVENT", ended=False)
 
 
-def complete(segments: Sequence[MediaSegment], address: Address) -> str:
+def complete(segments: Sequence[MediaSegment], address: Address, absent: Absent = _present) -> str:
     """The playlist of a recording to which nothing more comes."""
-    return _write(segments, address, kind="VOD", ended=True)
+    return _write(segments, address, absent, kind="VOD", ended=True)
 
 
 def target_duration(segments: Sequence[MediaSegment]) -> int:
@@ -40,7 +48,7 @@ def began_at(segment: MediaSegment) -> datetime:
     return segment.arrived_at - timedelta(seconds=segment.duration_ticks / TICKS_PER_SECOND)
 
 
-def _write(segments: Sequence[MediaSegment], address: Address, *, kind: str, ended: bool) -> str:
+def _write(segments: Sequence[MediaSegment], address: Address, absent: Absent, *, kind: str, ended: bool) -> str:
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:6",
@@ -49,13 +57,18 @@ def _write(segments: Sequence[MediaSegment], address: Address, *, kind: str, end
         "#EXT-X-INDEPENDENT-SEGMENTS",
         f"#EXT-X-MEDIA-SEQUENCE:{segments[0].sequence if segments else 0}",
     ]
-    take = None
+    take, hole = None, False
     for segment in segments:
-        if segment.take_id != take:
-            if take is not None:
-                lines.append("#EXT-X-DISCONTINUITY")
+        if segment.take_id != take and take is not None:
+            lines.append("#EXT-X-DISCONTINUITY")
+        missing = absent(segment)
+        if segment.take_id != take or hole > missing:
             lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{_date(began_at(segment))}")
-            take = segment.take_id
+        # The same take goes on behind a hole, with the same time stamps: that is no discontinuity, and one that
+        # came into a growing playlist afterwards would make players count the others anew.
+        if missing:
+            lines.append("#EXT-X-GAP")
+        take, hole = segment.take_id, missing
         lines += [f"#EXTINF:{to_seconds(segment.duration_ticks)},", address(segment)]
     if ended:
         lines.append("#EXT-X-ENDLIST")

@@ -29,6 +29,8 @@ class Limits:
     """The longest file it may write."""
     network: bool = False
     """Whether it may use the network."""
+    niceness: int = 0
+    """How much it yields to others, as `nice` has it."""
 
 
 PROBE = Limits(cpu_seconds=120, file_bytes=0)
@@ -38,7 +40,11 @@ LISTEN = Limits(cpu_seconds=24 * 3600, file_bytes=0)
 WATCH = Limits(cpu_seconds=60, file_bytes=0, network=True)
 """For decoding the first seconds of a stream."""
 RECORD = Limits(memory_bytes=2 << 30, cpu_seconds=7 * 24 * 3600, file_bytes=4 << 30, network=True)
-ENCODE = Limits(memory_bytes=4 << 30, cpu_seconds=24 * 3600, file_bytes=1 << 40)
+READ = Limits(cpu_seconds=3600, file_bytes=0, niceness=10)
+"""For reading a whole file without decoding it."""
+ENCODE = Limits(memory_bytes=4 << 30, cpu_seconds=24 * 3600, file_bytes=1 << 40, niceness=10)
+SURVEY = Limits(memory_bytes=4 << 30, cpu_seconds=24 * 3600, file_bytes=64 << 20, niceness=10)
+"""For decoding a finished file once, while others may be on air."""
 
 
 @cache
@@ -59,6 +65,11 @@ def _prlimit() -> str | None:
     return shutil.which("prlimit")
 
 
+@cache
+def _nice() -> str | None:
+    return shutil.which("nice")
+
+
 def wrapper(limits: Limits) -> list[str]:
     """What stands before a sandboxed ffmpeg. The first call starts a process to try `unshare`."""
     # The leash comes first, so that there is hardly a moment without it; unshare leaves it on.
@@ -72,6 +83,8 @@ def wrapper(limits: Limits) -> list[str]:
             "--nofile=256" if limits.network else "--nofile=64",
             "--core=0",
         ]
+    if limits.niceness and (nice := _nice()):
+        prefix += [nice, "-n", str(limits.niceness)]
     return prefix if limits.network else [*prefix, *_no_network()]
 
 

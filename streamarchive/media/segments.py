@@ -139,6 +139,12 @@ def packet_payload(data: bytes, at: int) -> bytes:
     return data[start : at + PACKET_BYTES] if control & 1 else b""
 
 
+def is_key(data: bytes, at: int) -> bool:
+    """Whether the transport packet at an offset says that decoding can begin with it."""
+    has_field = data[at + 3] & 0x20 and data[at + 4] > 0
+    return bool(has_field and data[at + 5] & 0x40)
+
+
 def _program_map_pid(payload: bytes) -> int:
     """The PID of the first program's map, from a PAT."""
     table = payload[1 + payload[0] :] if payload else b""

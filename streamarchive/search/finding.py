@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import glossary, interviews, transcripts
+from streamarchive.catalogue import glossary, interviews, transcripts, withheld
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import Cue, CueId, Interview, InterviewId, Role
@@ -164,6 +164,8 @@ async def _asked(database: Database, query: Query, role: Role) -> _Asked | None:
         return None
     async with database.read() as connection:
         hidden = await interviews.hidden_from(connection, role)
+        # Until the index has forgotten what is withheld, even a count of it would tell.
+        hidden |= await withheld.unsettled(connection)
         pairs = await glossary.pairs(connection)
         if query.events or query.years or query.after or query.before:
             events = narrowing.named(await interviews.events(connection), query.events) if query.events else None
@@ -243,7 +245,7 @@ def _cue_id(hit: Hit) -> CueId:
 
 
 def _belongs(cue: Cue, interview: Interview) -> bool:
-    """Whether the interview shows this cue: its recording, between its in and out point."""
+    """Whether the interview shows this cue of its recording."""
     return cue.recording_id == interview.recording_id and interview.shows(cue.start_ms, cue.end_ms)
 
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from streamarchive import jobs
-from streamarchive.catalogue import accounts, glossary, interviews, streams, tables, transcripts
+from streamarchive.catalogue import accounts, glossary, interviews, streams, tables, transcripts, withheld
 from streamarchive.glossaries import Entry
 from streamarchive.models import AssetKind, Interview, Role, Visibility
 from tests import people
@@ -69,6 +69,7 @@ WATCHED = (
     tables.cue,
     tables.upload,
     tables.recording,
+    tables.withheld_range,
     tables.saved_search,
     tables.glossary_term,
 )
@@ -87,7 +88,14 @@ class Whole:
         return re.sub(r"\{(\w+)(?::(?:[^{}]|\{\d+,?\d*\})*)?\}", lambda match: known[match[1]], route.path)
 
 
-NONE = {"id": "0000000000", "reference": "0000000000", "cue": "999999", "stream": "999999", "job": "999999"}
+NONE = {
+    "id": "0000000000",
+    "reference": "0000000000",
+    "cue": "999999",
+    "stream": "999999",
+    "job": "999999",
+    "range": "999999",
+}
 
 
 async def whole(site: Site, visibility: Visibility) -> Whole:
@@ -102,6 +110,8 @@ async def whole(site: Site, visibility: Visibility) -> Whole:
     async with site.services.database.write() as tx:
         key = str(broadcast.recording_id)
         job = await jobs.enqueue(tx, "transcribe", key, recording_id=broadcast.recording_id)
+        held = await withheld.withhold(tx, broadcast.recording_id, 1_000, 2_000)
+        await withheld.lift(tx, held.id)
         interview = await interviews.get(tx, broadcast.interview_id)
         cue = (await transcripts.of_recording(tx, broadcast.recording_id))[0]
     names = {
@@ -110,6 +120,7 @@ async def whole(site: Site, visibility: Visibility) -> Whole:
         "cue": str(cue.id),
         "stream": str(broadcast.stream.id),
         "job": str(job),
+        "range": str(held.id),
         "format": "vtt",
         "sequence": "0",
         "start_ms": "0",

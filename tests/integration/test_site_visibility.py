@@ -74,7 +74,7 @@ async def test_what_belongs_to_an_interview_is_as_visible_as_its_page(site, visi
             assert await status_of(session, url) == expected, url
             if not url.endswith("/events"):
                 assert await status_of(session, url, "HEAD") == expected, url
-        for name in ("media.m4a", "poster.jpg", "original"):
+        for name in ("media.m4a", "poster.jpg", "original", "thumbnails.jpg", "peaks.dat"):
             assert await status_of(session, f"{site.url}/interviews/{interview.id}/{name}") == expected, name
 
 

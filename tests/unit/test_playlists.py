@@ -72,3 +72,18 @@ def test_the_target_covers_the_longest_observed_segment():
 
 def test_an_empty_live_playlist_is_valid():
     assert playlists.live([], address).startswith("#EXTM3U\n")
+
+
+def test_an_absent_segment_keeps_its_place_and_what_follows_says_when_it_was():
+    segments = [segment(number) for number in range(4)]
+    text = playlists.live(segments, address, lambda item: item.sequence in (1, 2))
+    lines = text.splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [address(item) for item in segments]
+    assert text.count("#EXT-X-GAP\n") == 2
+    assert "#EXT-X-DISCONTINUITY" not in text
+    behind = lines.index(address(segments[3]))
+    assert lines[behind - 2].startswith("#EXT-X-PROGRAM-DATE-TIME:2026-05-01T12:00:08.000Z")
+    assert lines[lines.index(address(segments[1])) - 2] == "#EXT-X-GAP"
+    assert playlists.live(segments, address) == text.replace("#EXT-X-GAP\n", "").replace(
+        lines[behind - 2] + "\n", ""
+    )

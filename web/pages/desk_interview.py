@@ -10,13 +10,16 @@ from datetime import timedelta
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import cuts, interviews, recordings, streams
+from streamarchive import withholding
+from streamarchive.catalogue import interviews, recordings, streams
 from streamarchive.catalogue.database import now
 from streamarchive.errors import NotFoundError, SourceError, UsageError
 from streamarchive.media import source
 from streamarchive.media.addresses import shown
 from streamarchive.media.incoming import Incoming
-from streamarchive.models import Interview, RecordingId, Role, Stage, StreamId, StreamState, Visibility
+from streamarchive.media.loudness import Loudness
+from streamarchive.media.loudness import of_details as loudness_of
+from streamarchive.models import AssetKind, Interview, RecordingId, Role, Stage, StreamId, StreamState, Visibility
 
 from .. import auth
 from .. import state as states
@@ -24,6 +27,7 @@ from ..access import open_interview
 from ..desk import details, moments, schedules
 from ..desk.overview import overview
 from ..desk.tasks import cancel_task, retry_task, task_of
+from ..desk.withheld import withheld_context
 from ..keys import RENDERER, SERVICES, VISIT
 from ..languages import Language
 from ..views import title_of
@@ -45,6 +49,7 @@ async def page(
     refused: Mapping[str, str] | None = None,
     stream: Mapping[str, str] | None = None,
     cut: tuple[str, str] | None = None,
+    withheld_typed: Mapping[str, str] | None = None,
     found: Mapping[str, object] | None = None,
     status: int = 200,
 ) -> web.Response:
@@ -69,6 +74,7 @@ async def page(
             "translations": [visit.language.name_of(track) for track in state.tracks],
             "player": states.player(state),
             "duration_ms": state.recording.duration_ms if state.recording else 0,
+            "loudness": _loudness(state),
             "change_id": state.change_id,
             "in_out": cut or (moments.shown(interview.in_ms), moments.shown(interview.out_ms)),
             "stream": stream or {},
@@ -79,6 +85,8 @@ async def page(
             **(found or {}),
             "done": done_sentence(request.query.get("done", ""), visit.language),
             **await work_context(connection, request, interview),
+            "is_admin": visit.asker.has(Role.ADMIN),
+            **await withheld_context(connection, interview.recording_id, withheld_typed or {}),
             "following": [],
             **await next_context(connection, request, interview),
             **await form_context(connection, request, typed or details.from_interview(interview)),
@@ -100,6 +108,12 @@ async def work_context(
     """What that piece shows."""
     found = await overview(connection, interview, request[VISIT].language, await now(connection))
     return {"overview": found, "is_live": interview.stage is Stage.LIVE}
+
+
+def _loudness(state: states.State) -> Loudness | None:
+    """How loud the recording is, once somebody has measured it."""
+    peaks = state.assets.get(AssetKind.PEAKS)
+    return loudness_of(peaks.details) if peaks else None
 
 
 async def next_context(
@@ -135,6 +149,9 @@ def done_sentence(what: str, language: Language) -> str:
         "trashed": _("It is in the trash now. Nobody but producers sees it."),
         "restored": _("It is back, as a draft."),
         "cut": _("The in and out points are set."),
+        "withheld": _("Nobody gets this part any more. Files are made again without it."),
+        "lifted": _("It is shown again. Files are made again with it."),
+        "purged": _("It is being deleted for good."),
         "stream": _("The stream is set."),
         "stopping": _("Recording ends in a moment."),
         "next": _("The next interview has begun; this one ends here. The cut can be moved by its in point."),
@@ -215,7 +232,7 @@ async def cut(request: web.Request) -> web.StreamResponse:
         interview = await _open(tx, request)
         sentence = await _cut_problem(tx, interview, in_ms, out_ms, request[VISIT].language)
         if not sentence:
-            await cuts.cut(tx, interview.id, in_ms, out_ms)
+            await withholding.cut(tx, interview.id, in_ms, out_ms)
             about = {"from": [interview.in_ms, interview.out_ms], "to": [in_ms, out_ms]}
             await auth.note(tx, request, "interview cut", interview.id, about)
     if sentence:

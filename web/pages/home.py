@@ -9,11 +9,12 @@ from datetime import timedelta
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings, transcripts
+from streamarchive.catalogue import interviews, recordings, transcripts, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.models import Interview, Recording
 
 from ..keys import RENDERER, SERVICES, VISIT
+from ..state import has_picture
 from ..views import Card, Text, card
 from . import saved_searches
 
@@ -67,7 +68,11 @@ async def _cards(connection: AsyncConnection, shown: Sequence[Interview], code: 
             interview,
             code,
             duration_ms=_duration_ms(interview, known[interview.recording_id]),
-            assets=files.get(interview.recording_id, {}),
+            has_picture=has_picture(
+                interview,
+                known[interview.recording_id],
+                withheld.given(interview, files.get(interview.recording_id, {})),
+            ),
         )
         for interview in shown
         if interview.recording_id is not None
@@ -81,4 +86,5 @@ def _duration_ms(interview: Interview, recording: Recording) -> int:
 
 async def _said_last(connection: AsyncConnection, interview: Interview) -> Text | None:
     cues = await transcripts.of_recording(connection, interview.recording_id) if interview.recording_id else []
-    return Text(cues[-1].text, cues[-1].lang) if cues else None
+    shown = next((cue for cue in reversed(cues) if interview.shows(cue.start_ms, cue.end_ms)), None)
+    return Text(shown.text, shown.lang) if shown else None

@@ -40,23 +40,26 @@ async def show(request: web.Request) -> web.StreamResponse:
             )
         state = await states.load_state(connection, interview)
         track = states.track_of(request, state)
-        cues, gaps = await states.load_lines(connection, interview, track)
-        skips = await states.load_skips(connection, interview)
         editor = visit.asker.has(Role.EDITOR)
+        cues, gaps = await states.load_lines(connection, interview, track, withheld_too=editor)
+        skips = await states.load_skips(connection, interview)
+        holes = await states.load_holes(connection, interview)
         names = await _speakers(connection, interview, visit.language) if editor else []
         suggested = await _suggestions(connection, interview, cues) if editor else {}
     at_ms = milliseconds_of(request.query.get("t"))
-    shown = lines(cues, gaps, interview.address, at_ms, skips, gettext=visit.language.gettext)
+    shown = lines(cues, gaps, interview.address, at_ms, skips, holes=holes, gettext=visit.language.gettext)
     player = states.player(state)
+    has_poster = states.has_picture(interview, state.recording, state.assets)
     context = {
         "id": interview.id,
         "site": services.settings.site,
-        "card": card(interview, visit.language.code, duration_ms=_duration(state), assets=state.assets),
+        "card": card(interview, visit.language.code, duration_ms=_duration(state), has_picture=has_poster),
         "persons": _persons(interview, visit.language),
         "description": in_language(interview.descriptions, visit.language.code),
         "unlisted": interview.visibility is not Visibility.PUBLIC,
         "hidden_because": interview.visibility.value,
         "player": player,
+        "seek": states.seek_bar(state),
         "fragment": f"#t={seconds_of(at_ms)}" if at_ms is not None else _cut(interview),
         "start_ms": at_ms,
         "change_id": state.change_id,
@@ -186,9 +189,12 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         state = await states.load_state(connection, interview)
         track = states.track_of(request, state)
-        cues, gaps = await states.load_lines(connection, interview, track)
+        editor = visit.asker.has(Role.EDITOR)
+        cues, gaps = await states.load_lines(connection, interview, track, withheld_too=editor)
         skips = await states.load_skips(connection, interview)
-    values = [states.cue_json(cue) for cue in cues] + [states.gap_json(gap, visit) for gap in gaps]
+        holes = await states.load_holes(connection, interview)
+    values = states.cues_json(cues, interview) + [states.gap_json(gap, visit) for gap in gaps]
+    values += [states.hole_json(hole, visit) for hole in holes]
     values += [states.skip_json(skip) for skip in skips]
     answer = {
         "change_id": state.change_id,

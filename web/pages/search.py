@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings
+from streamarchive.catalogue import interviews, recordings, withheld
 from streamarchive.catalogue.database import now
-from streamarchive.models import Asset, AssetKind, InterviewId, MediaSegment, RecordingId, Stage
+from streamarchive.models import Asset, AssetKind, InterviewId, MediaSegment, Recording, RecordingId, Stage
 from streamarchive.protocols import Query, Sort, Total
 from streamarchive.search import answers, finding, query
 
@@ -22,6 +21,7 @@ from ..access import Visit
 from ..asking import MOMENTS, Asked
 from ..keys import INDEX_STATE, RENDERER, SERVICES, VISIT
 from ..languages import Language
+from ..state import has_picture
 from ..views import Found, Moment, card, in_language, moment, said_ago
 
 PAGE = 20
@@ -163,6 +163,7 @@ class _Showing:
     """What results need to be shown, read at once for all of them."""
 
     code: str
+    recordings: Mapping[RecordingId, Recording]
     files: Mapping[RecordingId, Mapping[AssetKind, Asset]]
     segments: Mapping[RecordingId, Sequence[MediaSegment]]
     now: datetime
@@ -177,6 +178,7 @@ class _Showing:
         live = {interview.recording_id for interview in shown if interview.stage is Stage.LIVE}
         showing = cls(
             code,
+            await recordings.by_ids(connection, list(ids)),
             await recordings.assets_of(connection, list(ids)),
             {key: await recordings.segments(connection, key) for key in live if key is not None},
             await now(connection),
@@ -188,8 +190,10 @@ class _Showing:
         if isinstance(item, answers.Found):
             total = item.total
         recording_id = interview.recording_id
-        assets: Any = self.files.get(recording_id, {}) if recording_id is not None else {}
-        return Found(interview.id, card(interview, self.code, assets=assets), moments, total - len(moments))
+        assets = withheld.given(interview, self.files.get(recording_id, {})) if recording_id is not None else {}
+        recording = self.recordings.get(recording_id) if recording_id is not None else None
+        shown = card(interview, self.code, has_picture=has_picture(interview, recording, assets))
+        return Found(interview.id, shown, moments, total - len(moments))
 
     def _moments(self, item: answers.Found | answers.FoundMoment) -> tuple[Moment, ...]:
         hits = item.moments if isinstance(item, answers.Found) else (item.moment,)

@@ -1,6 +1,7 @@
 // The interview page: player, transcript and event stream together.
 
 import { openPlayer } from "./player.js";
+import { SeekBar } from "./seek.js";
 import { follow } from "./site.js";
 import { clock, Transcript } from "./transcript.js";
 
@@ -16,6 +17,10 @@ let player = null;
 let waitingFor = null; // a moment of the media clock that cannot be played yet
 
 const transcript = new Transcript(document.getElementById("lines"), track ? `${address}?track=${track}&` : `${address}?`, { onSeek: (ms) => seek(ms, true) });
+
+const seekBox = document.getElementById("seek");
+const seekBar = new SeekBar(seekBox, (ms) => seek(ms, false));
+let along = { thumbnails: seekBox.dataset.thumbnails, peaks: seekBox.dataset.peaks };
 
 function say(text, button, action) {
   notice.replaceChildren(text ?? "");
@@ -49,6 +54,7 @@ function countDown() {
 
 function update() {
   if (!player) return;
+  seekBar.update();
   const ms = player.now();
   const begun = !player.element.paused || player.element.currentTime > 0 || waitingFor !== null;
   if (begun && transcript.follow(waitingFor ?? ms, { dimAhead: stage === "live" })) caption(ms);
@@ -76,6 +82,9 @@ async function start(element, startMs, play = true) {
   player = await openPlayer(element, startMs);
   bar.hidden = !(player?.goLive && stage === "live");
   if (!player) return say(word.noHls);
+  const attach = () => seekBar.attach(player, along);
+  attach();
+  element.addEventListener("durationchange", attach);
   for (const name of ["timeupdate", "seeked", "pause", "play"]) element.addEventListener(name, update);
   element.addEventListener("reachchange", () => (countDown(), update()));
   element.addEventListener("playerror", () => stage === "live" && say(word.liveFailed));
@@ -133,6 +142,8 @@ function show(state) {
   document.getElementById("problems").replaceChildren(...problems);
   Object.assign(document.getElementById("captions-note"), { textContent: state.captions, hidden: !state.captions });
   document.getElementById("work").replaceChildren(...work);
+  along = state.seek;
+  if (player) seekBar.attach(player, along);
   const { kind } = state.player;
   if (before === "live" && stage !== "live" && kind === "hls") say(word.ended);
   if (kind === shown || kind === "none") return;
@@ -150,6 +161,23 @@ async function readAnew() {
   transcript.replace(lines);
   show(state);
   update();
+  return state;
+}
+
+/** Something is withheld, or shown again: what has been loaded already is dropped with the player. */
+async function playAnew() {
+  const state = await readAnew();
+  if (!state || !player) return;
+  if (state.player.kind !== "none") return changePlayer(state.player);
+  player.element.pause();
+  player.close();
+  player = null;
+  shown = "none";
+  const sentence = Object.assign(document.createElement("p"), { textContent: word.nothing });
+  const place = Object.assign(document.createElement("div"), { className: "waiting" });
+  place.append(sentence);
+  screen.replaceChildren(place);
+  bar.hidden = true;
 }
 
 // What the editor's script has saved, and where it wants to listen.
@@ -183,7 +211,8 @@ follow(
     state: show,
     whole: readAnew,
     reset: readAnew,
-    gone: () => (player?.close(), screen.replaceChildren(), say(word.gone)),
+    withheld: playAnew,
+    gone: () => (player?.close(), seekBar.attach(null, along), screen.replaceChildren(), say(word.gone)),
   },
   change,
 );

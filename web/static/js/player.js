@@ -90,6 +90,8 @@ class HlsPlayer {
     return Math.max(0, this.live() - this.element.currentTime);
   }
   close() {
+    // What is in the element's memory must not be played on.
+    this.element.pause();
     this.hls.destroy();
   }
 }

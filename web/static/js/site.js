@@ -57,13 +57,20 @@ export function follow(address, handlers, lastId) {
   };
 }
 
+/** A picture of what is on air is made anew every few seconds; the page asks for one now and then. */
+for (const picture of document.querySelectorAll(".on-air img.poster")) {
+  const address = picture.src;
+  setInterval(() => document.hidden || (picture.src = `${address}?at=${Date.now()}`), 20_000);
+}
+
 for (const quote of document.querySelectorAll("[data-latest]")) {
   const stop = follow(quote.dataset.latest, {
     lines: ({ added }) => {
-      const line = added.at(-1);
+      const line = added.findLast((each) => !each.withheld);
       if (line) [quote.textContent, quote.lang] = [line.text, line.lang];
     },
     state: ({ stage }) => stage !== "live" && (stop(), location.reload()),
+    withheld: () => location.reload(),
     gone: () => location.reload(),
   });
 }

@@ -132,6 +132,9 @@ export class Transcript {
     this.#write(words, line);
     Object.assign(words, { lang: line.lang, title: line.doubt ?? "" });
     element.classList.toggle("doubtful", Boolean(line.doubt));
+    element.classList.toggle("withheld", Boolean(line.withheld));
+    if (line.withheld) words.dataset.mark = document.getElementById("wording").dataset.withheld;
+    else delete words.dataset.mark;
     element.dataset.speaker = line.speaker ?? "";
     element.dataset.revision = line.revision ?? 0;
     element.classList.toggle("read", Boolean(line.read));
