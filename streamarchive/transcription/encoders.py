@@ -71,7 +71,6 @@ def timed(encode: Callable[[], object]) -> float:
 
 def torch_timings(dims: Dimensions) -> dict[str, Timing]:
     """Of every arithmetic in which torch can encode here."""
-
     able = [FLOAT32, BFLOAT16]
     if _has_dynamic_int8():
         able.append(DYNAMIC_INT8)
