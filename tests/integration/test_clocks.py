@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from streamarchive.media.segments import whole_packets
+from streamarchive.media.verification import TOLERANCE_MS
 from streamarchive.models import AssetKind, JobState
 from tests import clockwork
 from tests.clockwork import WRAP_SECONDS
 from tests.integration.test_finaliser import assets_of, finalise, record_takes
-from workers.finaliser import TOLERANCE_MS
 
 
 async def clocks_of(services, recording_id):

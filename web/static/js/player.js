@@ -83,6 +83,7 @@ class HlsPlayer {
     return this.hls.liveSyncPosition ?? this.element.duration;
   }
   goLive() {
+    this.target = null;
     this.element.currentTime = this.live();
     this.element.play().catch(() => {});
   }
