@@ -65,7 +65,7 @@ def overlay(
     at_hand = [_Heard(line, sealed(units(line))) for line in heard if near(line)]
     if not at_hand:
         return Overlay(tuple(h.line for h in held), tuple(heard))
-    ours = [_stretch(h.line, number, whole=h.read) for number, h in enumerate(held)]
+    ours = [_stretch(h.line, None if _is_sign(h.line) else number, whole=h.read) for number, h in enumerate(held)]
     ours += [_stretch(line, None) for line in around if near(line)]
     theirs = [Stretch(h.units, h.line.start_ms, h.line.end_ms, number) for number, h in enumerate(at_hand)]
     items = weave(ours, struck, theirs)
@@ -104,6 +104,11 @@ def beside(held: Sequence[CueDraft], struck: Sequence[Word], heard: Sequence[Cue
             if kept:
                 found.append(_Piece(whole, list(run)).done())
     return found
+
+
+def _is_sign(line: CueDraft) -> bool:
+    """Whether a person has left nothing but a sign (`…`): what is heard there stands beside it."""
+    return all(not unit.tokens and unit.word.locked for unit in units(line))
 
 
 def _stretch(line: CueDraft, home: int | None, *, whole: bool = False) -> Stretch:

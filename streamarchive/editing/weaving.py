@@ -132,9 +132,14 @@ def parts(stretches: Iterable[Stretch]) -> Iterator[Part]:
     for number, stretch in enumerate(stretches):
         for position, unit in enumerate(stretch.units):
             locked = unit.word.locked or stretch.whole
-            for place, atom in enumerate(atoms(unit)):
+            for place, atom in enumerate(atoms(unit) or _sign(unit, locked=locked)):
                 will = Will.LOCKED if locked else Will.FREE
                 yield Part(atom, unit, stretch.home, (number, position), place, will)
+
+
+def _sign(unit: Unit, *, locked: bool) -> tuple[Atom, ...]:
+    """What a person has left of a line without any word (`…`) keeps its place like a word."""
+    return (Atom(unit.shown, unit.surface, unit.word.start_ms, unit.word.end_ms),) if locked else ()
 
 
 def _ghosts(struck: Sequence[Word], ours: Sequence[Stretch]) -> Iterator[Part]:

@@ -16,7 +16,7 @@ from streamarchive.text import tokens
 from tests.unit.transcripts import NEW, Transcript, act, again, compose, retyped, runs
 
 paces = st.randoms(use_true_random=False)
-LONG = settings(max_examples=150, deadline=None)
+LONG = settings(max_examples=100, deadline=None)
 
 
 def in_order(line: CueDraft) -> bool:
@@ -141,16 +141,46 @@ def test_human_words_outlive_every_later_run(
     for heard in later:
         for _ in range(edits):
             act(transcript, pace)
-        locked = transcript.locked()
-        read = [line.draft for line in transcript.lines if line.read]
-        borders = [(x.draft.start_ms, x.draft.end_ms, x.draft.speaker) for x in transcript.lines if x.human]
-        transcript.adopt(heard)
-        assert transcript.locked() == locked
-        assert [line.draft for line in transcript.lines if line.read] == read
-        now = [(x.draft.start_ms, x.draft.end_ms, x.draft.speaker) for x in transcript.lines if x.human]
-        assert now == borders
-        assert all(in_order(line.draft) for line in transcript.lines)
-        assert all(line.draft.text.strip() for line in transcript.lines)
+        adopt_keeping_what_people_did(transcript, heard)
+
+
+def adopt_keeping_what_people_did(transcript: Transcript, heard: list[CueDraft]) -> None:
+    """Locked words, lines that were read, times and speakers of human lines are after a run what they were."""
+    locked = transcript.locked()
+    read = [line.draft for line in transcript.lines if line.read]
+    borders = [(x.draft.start_ms, x.draft.end_ms, x.draft.speaker) for x in transcript.lines if x.human]
+    transcript.adopt(heard)
+    assert transcript.locked() == locked
+    assert [line.draft for line in transcript.lines if line.read] == read
+    now = [(x.draft.start_ms, x.draft.end_ms, x.draft.speaker) for x in transcript.lines if x.human]
+    assert now == borders
+    assert all(in_order(line.draft) for line in transcript.lines)
+    assert all(line.draft.text.strip() for line in transcript.lines)
+
+
+@given(runs(), paces, st.lists(runs(), min_size=6, max_size=12))
+@settings(max_examples=20, deadline=None)
+def test_long_histories_of_runs_and_edits_lose_nothing_that_people_did(
+    run: list[CueDraft], pace: random.Random, later: list[list[CueDraft]]
+) -> None:
+    """Models that hear something else, and the same words again a little earlier or later."""
+    transcript, heard = Transcript.of(run), run
+    for other in later:
+        for _ in range(pace.randrange(4)):
+            act(transcript, pace)
+        heard = pace.choice((other, again(heard, pace)))
+        adopt_keeping_what_people_did(transcript, heard)
+
+
+def test_a_line_of_which_a_person_has_left_a_sign_alone_stays_when_something_is_heard_in_it() -> None:
+    transcript = Transcript.of([CueDraft(0, 900, "好，", "zh", (Word("好，", 0, 900, 0.9),))])
+    transcript.edit(0, "，")
+    transcript.retime(0, 0, 3_000)
+    for word in ("大家", "我们"):
+        adopt_keeping_what_people_did(
+            transcript, [CueDraft(1_500, 2_500, word, "zh", (Word(word, 1_500, 2_500),))]
+        )
+        assert transcript.said == [*word]
 
 
 @given(runs(), paces, st.integers(1, 8))
