@@ -199,7 +199,7 @@ async def work(diary: Path) -> None:
     """Do transcriptions until killed."""
     async with open_services(load_settings()) as services:
         final = Diarist(services.engines.final, diary)
-        engines = SimpleNamespace(final=final)
+        engines = SimpleNamespace(final=final, diarizer=None)
         await run_workers(replace(services, engines=engines), ("transcriber",), asyncio.Event())
 
 

@@ -21,6 +21,8 @@ MAX_INTERVIEWS = 50_000
 """How many interviews a clause may occur in; below the server's limit of 65,536 buckets and terms."""
 MAX_WINDOW = 10_000
 """How deep one can page in interviews, and how far moments are counted."""
+MAX_MATCHES = 3_000
+"""A clause that is in more documents is common: they are not all looked at where a page can be filled without."""
 MAX_NEAR = 2_000
 """Moments of the rarest clause; where there are more, nearness is not looked at. Each is in two windows."""
 _MAX_EXPANSIONS = 4_096
@@ -73,17 +75,16 @@ class Request:
     # --- what several clauses have in common ------------------------------------------------------------
 
     def sizes(self) -> list[Json]:
-        """A search for each clause: how many documents it occurs in, counted up to `MAX_WINDOW`."""
-        return [self._counting(clause, []) for clause in self._wanted.clauses]
+        """A search for each clause: how many documents it occurs in, counted up to `MAX_MATCHES`."""
+        return [self._counting(clause, []) | {"track_total_hits": MAX_MATCHES} for clause in self._wanted.clauses]
 
     def meeting(self, clause: int, interviews: Collection[InterviewId] | None) -> Json:
         """The interviews a clause occurs in, or which of these."""
-        within = [] if interviews is None else [_within(interviews)]
-        return self._counting(self._wanted.clauses[clause], within, _INTERVIEWS)
+        return self._counting(self._wanted.clauses[clause], _within(interviews), _INTERVIEWS)
 
-    def windows(self, clause: int, interviews: Collection[InterviewId]) -> Json:
-        """Where in these interviews a clause occurs."""
-        found = self._counting(self._wanted.clauses[clause], [_within(interviews)], _windows(2 * MAX_NEAR))
+    def windows(self, clause: int, interviews: Collection[InterviewId] | None) -> Json:
+        """Where a clause occurs, or where in these interviews."""
+        found = self._counting(self._wanted.clauses[clause], _within(interviews), _windows(2 * MAX_NEAR))
         return found | {"track_total_hits": MAX_NEAR + 1}
 
     def shared(self, clause: int, windows: Collection[str]) -> Json:
@@ -161,8 +162,7 @@ class Request:
         if narrowed is None:
             return {**_SEARCH, "query": self._together(filters)}
         filters.append(_any([contains(clause.any) for clause in self._wanted.clauses]))
-        if narrowed.interviews is not None:
-            filters.append(_within(narrowed.interviews))
+        filters += _within(narrowed.interviews)
         query = self._query_of(filters)
         query["bool"]["should"] = self._steps(narrowed.near)
         return {**_SEARCH, "query": query}
@@ -303,8 +303,8 @@ def _any(queries: Collection[Json]) -> Json:
     return listed[0] if len(listed) == 1 else {"bool": {"should": listed, "minimum_should_match": 1}}
 
 
-def _within(interviews: Collection[InterviewId]) -> Json:
-    return {"terms": {"interview_id": sorted(interviews)}}
+def _within(interviews: Collection[InterviewId] | None) -> list[Json]:
+    return [] if interviews is None else [{"terms": {"interview_id": sorted(interviews)}}]
 
 
 def _step(query: Json, boost: int) -> Json:

@@ -36,11 +36,9 @@ class Searching:
         if sort is Sort.RELEVANCE and _are_many(sizes):
             groups = await self._groups(request, None, sort, shown, after, limit)
         if groups is None or len(groups.found) <= limit:
-            narrowed = await self._narrowed(request, sizes)
+            narrowed = await self._narrowed(request, sizes, with_near=sort is Sort.RELEVANCE)
             if narrowed.interviews == ():
                 return replace(NO_RESULTS, timed_out=narrowed.timed_out)
-            if sort is Sort.RELEVANCE and narrowed.interviews:
-                narrowed = replace(narrowed, near=await self._near(request, sizes, narrowed.interviews))
             groups = await self._groups(request, narrowed, sort, shown, after, limit)
         page = groups.found[:limit]
         hits, timed_out = await self._best(request, [_interview_of(each) for each in page], sizes, moments)
@@ -108,20 +106,30 @@ class Searching:
         """See `SearchIndex.moments`."""
         after = cursors.decode(cursor, _SHAPES[sort])
         size = min(limit + 1, MAX_WINDOW)
-        if sort is Sort.RELEVANCE and request.clauses == 1:
-            return self._page(await self._ranked(request, after, size), request, limit)
-        sizes = await self._sizes(request)
-        if sort is Sort.RELEVANCE and _are_many(sizes):
-            best = _found(await self._search(request.moments(None, sort, after, size)))
-            if len(best.hits) > limit:
-                return self._page(replace(best, total=replace(best.total, exact=False)), request, limit)
-        narrowed = await self._narrowed(request, sizes)
+        if request.clauses == 1:
+            if sort is Sort.RELEVANCE:
+                return self._page(await self._ranked(request, after, size), request, limit)
+            answer = _found(await self._search(request.moments(Narrowed(), sort, after, size)))
+            return self._page(answer, request, limit)
+        if sort is Sort.RELEVANCE:
+            best, sizes = await self._together(request, after, size)
+            if _are_many(sizes) and len(best.hits) > limit:
+                return self._page(best, request, limit)
+        else:
+            sizes = await self._sizes(request)
+        narrowed = await self._narrowed(request, sizes, with_near=sort is Sort.RELEVANCE)
         if narrowed.interviews == ():
             return replace(NO_MOMENTS, timed_out=narrowed.timed_out)
-        if sort is Sort.RELEVANCE and narrowed.interviews:
-            narrowed = replace(narrowed, near=await self._near(request, sizes, narrowed.interviews))
         answer = _found(await self._search(request.moments(narrowed, sort, after, size)))
         return self._page(replace(answer, timed_out=answer.timed_out or narrowed.timed_out), request, limit)
+
+    async def _together(
+        self, request: Request, after: Sequence[Any] | None, size: int
+    ) -> tuple[_Found, list[Total]]:
+        """The moments that have every clause, and how many each clause has."""
+        searches = [request.moments(None, Sort.RELEVANCE, after, size), *request.sizes()]
+        best, *each_clause = map(_found, await self._multiple(searches))
+        return replace(best, total=Total(best.total.value, exact=False)), [each.total for each in each_clause]
 
     async def _ranked(self, request: Request, after: Sequence[Any] | None, size: int) -> _Found:
         """Rank by rank; see `Request.ranked`."""
@@ -148,7 +156,7 @@ class Searching:
 
     async def facets(self, request: Request) -> Facets:
         """See `SearchIndex.facets`."""
-        narrowed = await self._narrowed(request, await self._sizes(request))
+        narrowed = await self._narrowed(request, await self._sizes(request), with_near=False)
         if narrowed.interviews == ():
             found = NO_FACETS
         else:
@@ -166,28 +174,30 @@ class Searching:
 
     # --- what several clauses have in common ------------------------------------------------------------
 
-    async def _narrowed(self, request: Request, sizes: Sequence[Total]) -> Narrowed:
-        """`interviews` is empty where none meets every clause."""
+    async def _narrowed(self, request: Request, sizes: Sequence[Total], *, with_near: bool) -> Narrowed:
+        """`interviews` is empty where none meets every clause. `with_near`: nearness is part of the order."""
         clauses = range(request.clauses)
         if len(clauses) == 1:
             return Narrowed()
+        rarest = min(clauses, key=lambda clause: sizes[clause].value)
+        with_near = with_near and sizes[rarest].value <= MAX_NEAR
         # A common clause has many interviews, of which only those matter that have the rare clauses.
         rare = [clause for clause in clauses if sizes[clause].exact] or list(clauses)
         common = [clause for clause in clauses if clause not in rare]
-        interviews: set[InterviewId] | None = None
-        found: dict[int, dict[str, int]] = {}
-        timed_out = False
-        for group in (rare, common):
-            answers = await self._multiple([request.meeting(clause, interviews) for clause in group])
-            timed_out |= any(each["timed_out"] for each in answers)
-            found |= {
-                clause: counted(answer["aggregations"]["found"])
-                for clause, answer in zip(group, answers, strict=True)
-            }
-            interviews = {InterviewId(each) for each in set.intersection(*map(set, found.values()))}
-            if not interviews:
-                return Narrowed((), timed_out=timed_out)
-        return Narrowed(interviews, timed_out=timed_out)
+        places = [request.windows(rarest, None)] if with_near else []
+        answers = await self._multiple([*(request.meeting(clause, None) for clause in rare), *places])
+        windows = set(_buckets(answers.pop())) if with_near else set()
+        interviews = set.intersection(*(set(_buckets(answer)) for answer in answers))
+        timed_out = any(answer["timed_out"] for answer in answers)
+        if not interviews:
+            return Narrowed((), timed_out=timed_out)
+        others = [clause for clause in clauses if clause != rarest and windows]
+        met = [request.meeting(clause, [InterviewId(each) for each in interviews]) for clause in common]
+        answers = await self._multiple([*met, *(request.shared(clause, windows) for clause in others)])
+        interviews = interviews.intersection(*(_buckets(answer) for answer in answers[: len(met)]))
+        timed_out |= any(answer["timed_out"] for answer in answers[: len(met)])
+        near = windows.intersection(*(_buckets(answer) for answer in answers[len(met) :]))
+        return Narrowed([InterviewId(each) for each in interviews], near, timed_out)
 
     async def _sizes(self, request: Request) -> list[Total]:
         """How many documents each of several clauses is in; of one alone nobody needs to know."""
@@ -198,7 +208,7 @@ class Searching:
     async def _near(
         self, request: Request, sizes: Sequence[Total], interviews: Collection[InterviewId]
     ) -> Collection[str]:
-        """The windows of these interviews in which every clause occurs.
+        """The windows of these few interviews in which every clause occurs.
 
         None where the rarest occurs too often for it to matter. They are a matter of order alone: without those
         that are not found in time, nothing is missing.
@@ -209,10 +219,9 @@ class Searching:
         (answer,) = await self._multiple([request.windows(rarest, interviews)])
         if answer["hits"]["total"]["value"] > MAX_NEAR:
             return ()
-        windows = set(counted(answer["aggregations"]["found"]))
+        windows = set(_buckets(answer))
         others = [request.shared(clause, windows) for clause in range(len(sizes)) if clause != rarest and windows]
-        shared = [counted(each["aggregations"]["found"]) for each in await self._multiple(others)]
-        return windows.intersection(*shared)
+        return windows.intersection(*(_buckets(each) for each in await self._multiple(others)))
 
     # --- asking -----------------------------------------------------------------------------------------
 
@@ -273,6 +282,10 @@ class _Found:
     hits: Sequence[Json]
     total: Total
     timed_out: bool
+
+
+def _buckets(answer: Mapping[str, Any]) -> Collection[str]:
+    return counted(answer["aggregations"]["found"]).keys()
 
 
 def _found(answer: Mapping[str, Any]) -> _Found:

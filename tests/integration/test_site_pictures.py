@@ -125,6 +125,6 @@ async def test_the_playlist_of_released_segments_says_where_the_broadcast_is_now
     status, _, said = await get(browser, f"{base}/playlist.m3u8")
     assert status == 410
     assert b"it is played from its file" in said
-    assert (await get(browser, f"{base}/segments/0-0.ts"))[0] == 404
+    assert (await get(browser, f"{base}/segments/0-0-0.ts"))[0] == 404
     assert (await get(browser, f"{base}/media.mp4"))[0] == 200
     assert b"media.mp4?v=" in (await get(browser, base))[2]

@@ -15,7 +15,8 @@ SECRET = "The unmistakable zeppelin"
 FILLED = {
     "format": "vtt",
     "sequence": "0",
-    "start_ms": "0",
+    "ms": "0",
+    "pts": "0",
     "name": "media.mp4",
 }
 LISTS = {
