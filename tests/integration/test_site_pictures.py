@@ -58,16 +58,16 @@ async def test_a_picture_is_kept_for_some_seconds_and_not_longer_than_it_is_show
 
 async def test_what_is_withheld_is_not_the_picture_of_an_interview_on_air(site, browser):
     broadcast = await site.go_live({"en": "On air"})
-    await broadcast.add_segments(2)
+    await broadcast.add_segments(3)
     url = f"{site.url}/interviews/{broadcast.interview_id}/poster.jpg"
     _, headers, _ = await get(browser, url)
     async with site.services.database.write() as tx:
-        await withheld.withhold(tx, broadcast.recording_id, 2_500, 3_500)
+        await withheld.withhold(tx, broadcast.recording_id, 4_500, 5_500)
     status, earlier, _ = await get(browser, url)
     assert status == 200
-    assert earlier["ETag"] != headers["ETag"], "the newest is withheld: it is the one before"
+    assert earlier["ETag"] != headers["ETag"], "the newest is withheld: it is an earlier one"
     async with site.services.database.write() as tx:
-        await withheld.withhold(tx, broadcast.recording_id, 0, 2_000)
+        await withheld.withhold(tx, broadcast.recording_id, 0, 3_000)
     assert (await get(browser, url))[0] == 404
 
 
