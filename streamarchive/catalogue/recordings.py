@@ -337,6 +337,13 @@ async def segments(
     return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
 
 
+async def has_segments(connection: AsyncConnection, recording_id: RecordingId) -> bool:
+    """Whether there are any: an upload has none, and those of an old broadcast may have been let go."""
+    table = tables.media_segment
+    mine = select(table.c.id).where(table.c.recording_id == recording_id, table.c.deleted_at.is_(None))
+    return (await connection.execute(mine.limit(1))).first() is not None
+
+
 async def segment(connection: AsyncConnection, recording_id: RecordingId, sequence: int) -> MediaSegment | None:
     """One of them."""
     table = tables.media_segment
@@ -398,12 +405,6 @@ async def made_from(connection: AsyncConnection, recording_id: RecordingId) -> d
         select(table.c.kind, table.c.made_from).where(table.c.recording_id == recording_id)
     )
     return {AssetKind(row.kind): row.made_from for row in rows}
-
-
-async def is_kept(connection: AsyncConnection, key: str) -> bool:
-    """Whether a recording has the file of this key."""
-    statement = select(tables.asset.c.id).where(tables.asset.c.key == key).limit(1)
-    return (await connection.execute(statement)).first() is not None
 
 
 def _recording(row: Any) -> Recording:  # noqa: ANN401 - a result row
