@@ -489,8 +489,9 @@ def _split(stream: Any, name: str) -> tuple[Any, Any]:  # noqa: ANN401 - ffmpeg-
 
 def _tiles(pictures: Any, plan: Strip) -> Any:  # noqa: ANN401
     """For each interval the key frame before its first quarter ends; the last is repeated where they are rare."""
-    moved = pictures.filter("setpts", f"PTS-{plan.interval_ms / 4000}/TB")
-    steady = moved.filter("fps", f"1000/{plan.interval_ms}", start_time=0, round="up")
+    moved = pictures.filter("setpts", f"max(PTS-{plan.interval_ms / 4000}/TB,0)")
+    lasting = moved.filter("tpad", stop_mode="clone", stop=1)  # `fps` drops a picture that is the only one
+    steady = lasting.filter("fps", f"1000/{plan.interval_ms}", start_time=0, round="up")
     filled = steady.filter("tpad", stop_mode="clone", stop=plan.count)
     small = filled.filter("scale", plan.width, plan.height).filter("setsar", 1)
     return small.filter("tile", f"{plan.columns}x{plan.rows}", nb_frames=plan.count)
