@@ -171,7 +171,7 @@ async def take_upload(
 async def _drop_unless_kept(database: Database, store: MediaStore, key: str) -> None:
     """Nothing half-made stays; but a commit whose answer was lost is a commit."""
     async with database.read() as connection:
-        kept = await recordings.is_kept(connection, key)
+        kept = await recordings.uses(connection, key)
     if not kept:
         await store.delete(key)
 

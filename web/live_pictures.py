@@ -49,12 +49,12 @@ class LivePictures:
         self._pictures.move_to_end(interview_id)
         while len(self._pictures) > _MOST:
             self._pictures.popitem(last=False)
-        if known.key not in {segment.key for segment in shown}:
-            known.jpeg, known.key, known.looked_at = None, "", float("-inf")
-        async with known.busy:
+        async with known.busy:  # whoever has just made one may not have known yet what is not shown any more
+            if known.key not in {segment.key for segment in shown}:
+                known.jpeg, known.key, known.looked_at = None, "", float("-inf")
             if shown and time.monotonic() - known.looked_at >= FRESH_SECONDS and shown[-1].key != known.key:
                 await self._make(known, shown[-1].key)
-        return (known.key, known.jpeg) if known.jpeg else None
+            return (known.key, known.jpeg) if known.jpeg else None
 
     async def _make(self, known: _Picture, key: str) -> None:
         """Without a new picture the old one goes on being shown."""

@@ -66,6 +66,8 @@ class State:
     captioning: Captioning | None = None
     tracks: tuple[str, ...] = ()
     """The languages that its text has been translated into."""
+    has_segments: bool = False
+    """Whether it can be played from media segments."""
 
     @property
     def base(self) -> str:
@@ -107,6 +109,7 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
         change_id=change_id,
         captioning=await captioning.of_recording(connection, recording_id),
         tracks=tuple(await tracks.of_recording(connection, recording_id)),
+        has_segments=await recordings.has_segments(connection, recording_id),
     )
 
 
@@ -167,19 +170,19 @@ def player(state: State) -> Player:
         return Player("none")
     if state.interview.stage is not Stage.LIVE:
         for kind, name in ((AssetKind.MP4, "media.mp4"), (AssetKind.M4A, "media.m4a")):
-            if (asset := state.assets.get(kind)) and _is_best(state, asset, state.recording):
+            if (asset := state.assets.get(kind)) and _is_best(state, asset, state.recording.duration_ms):
                 return _file(state, asset, name)
         original = state.assets.get(AssetKind.ORIGINAL)
         if original and original.media_type in _PLAYABLE:
             return _file(state, original, "original")
-    if state.recording.origin == "stream" and state.recording.duration_ms:
+    if state.has_segments and state.recording.duration_ms:
         return Player("hls", f"{state.base}/playlist.m3u8", audio_only=not state.recording.has_video)
     return Player("none")
 
 
-def _is_best(state: State, asset: Asset, recording: Recording) -> bool:
+def _is_best(state: State, asset: Asset, duration_ms: int) -> bool:
     """A file that lacks what may be shown again gives way to the segments until it has been made anew."""
-    return recording.origin != "stream" or withheld.is_whole(state.interview, asset, recording.duration_ms)
+    return not state.has_segments or withheld.is_whole(state.interview, asset, duration_ms)
 
 
 def _file(state: State, asset: Asset, name: str) -> Player:

@@ -17,7 +17,7 @@ from streamarchive.media import assembly, disk, packets, thumbnails, waveform
 from streamarchive.media.probe import MediaInfo, probe
 from streamarchive.media.survey import Survey, survey
 from streamarchive.media.verification import verify
-from streamarchive.models import AssetKind, Recording, RecordingState, Stretch
+from streamarchive.models import AssetKind, Recording, RecordingId, RecordingState, Stretch
 from streamarchive.services import Services
 
 from . import purger, retention
@@ -75,9 +75,9 @@ async def finalise(job: JobRun) -> None:
     async with job.services.database.read() as connection:
         recording = await recordings.get(connection, recording_id)
         shown = await _shown(connection, recording)
-    material = await _material(job.services, recording, shown)
-    if material is None:
-        return
+        material = await _material(connection, recording, shown)
+        if await _is_made(connection, material, recording_id):
+            return
     disk.require_room(await job.services.store.free_fraction())
     async with workshop(job.services, recording_id, material.origin) as folder:
         main, info = await _main(job, material, folder)
@@ -110,26 +110,28 @@ def _picture_at(left_out: Sequence[Stretch], duration_ms: int) -> int:
     return longest.start_ms + min(_POSTER_AT_MS, (longest.end_ms - longest.start_ms) // 3)
 
 
-async def _material(services: Services, recording: Recording, shown: list[Stretch]) -> Material | None:
-    """What there is to make files of; None if they have been made of it."""
-    recording_id = recording.id
-    async with services.database.read() as connection:
-        left_out = await _left_out(connection, recording, shown)
-        segments = await recordings.segments(connection, recording_id)
-        origins = await recordings.made_from(connection, recording_id)
-        files = await recordings.assets(connection, recording_id)
+async def _material(connection: AsyncConnection, recording: Recording, shown: list[Stretch]) -> Material:
+    """What there is to make files of. Raises `MediaError`, `NotFoundError`."""
     if recording.state is not RecordingState.FINISHED:
-        raise MediaError(f"the recording {recording_id} is still on air")
-    main = files.get(AssetKind.MP4) or files.get(AssetKind.M4A)
+        raise MediaError(f"the recording {recording.id} is still on air")
+    left_out = await _left_out(connection, recording, shown)
+    segments = await recordings.segments(connection, recording.id)
     if segments:
-        material: Material = Takes(segments, left_out)
-    elif AssetKind.ORIGINAL in files:  # an upload, or what the segments of a broadcast have gone for
-        origin = origins[AssetKind.ORIGINAL]
-        material = Upload(recording, files[AssetKind.ORIGINAL], origin, left_out)
-    else:
-        raise NotFoundError(f"the recording {recording_id} has no media")
-    is_made = main is not None and main.verified and origins[main.kind] == material.origin
-    return None if is_made else material
+        return Takes(segments, left_out)
+    files = await recordings.assets(connection, recording.id)
+    if AssetKind.ORIGINAL not in files:
+        raise NotFoundError(f"the recording {recording.id} has no media")
+    # An upload, or what the segments of a broadcast have gone for.
+    origins = await recordings.made_from(connection, recording.id)
+    return Upload(recording, files[AssetKind.ORIGINAL], origins[AssetKind.ORIGINAL], left_out)
+
+
+async def _is_made(connection: AsyncConnection, material: Material, recording_id: RecordingId) -> bool:
+    """Whether its files have been made of it."""
+    files = await recordings.assets(connection, recording_id)
+    origins = await recordings.made_from(connection, recording_id)
+    main = files.get(AssetKind.MP4) or files.get(AssetKind.M4A)
+    return main is not None and main.verified and origins[main.kind] == material.origin
 
 
 async def _main(job: JobRun, material: Material, folder: Path) -> tuple[Made, MediaInfo]:
@@ -199,15 +201,15 @@ async def _keep(
 ) -> bool:
     """Into the store, then into the catalogue together with the end of the job.
 
-    False, with nothing kept, if what may be shown has changed meanwhile: whoever changed it has found this job
-    under way and relies on it.
+    False, with nothing kept, if what may be shown or what it is made of has changed meanwhile: whoever changed it
+    has found this job under way and relies on it.
     """
     store, prefix = job.services.store, f"recordings/{recording.id}/"
     stored = [(item, await store.adopt(item.file, prefix, _SUFFIXES[item.kind])) for item in made]
     replaced = []
     async with job.services.database.write() as tx:
         await withheld.hold(tx, recording.id)
-        current = await _shown(tx, recording) == shown
+        current = await _is_current(tx, recording, origin, shown)
         for item, kept in stored if current else ():
             old = await recordings.put_asset(
                 tx,
@@ -228,3 +230,13 @@ async def _keep(
         if key is not None:
             await store.delete(key)
     return current
+
+
+async def _is_current(
+    connection: AsyncConnection, recording: Recording, origin: str, shown: list[Stretch]
+) -> bool:
+    """Whether what may be shown is as it was, and what files are made of: some of it may be gone for good."""
+    return (
+        await _shown(connection, recording) == shown
+        and (await _material(connection, recording, shown)).origin == origin
+    )

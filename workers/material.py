@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streamarchive.clock import to_ms
 from streamarchive.media import assembly, packets
-from streamarchive.media.commands import PLAYABLE_AUDIO, PLAYABLE_VIDEO, Part, Tracks
+from streamarchive.media.commands import PLAYABLE_AUDIO, PLAYABLE_VIDEO, Part, Reel, Tracks
 from streamarchive.media.packets import Reading
 from streamarchive.media.probe import probe
 from streamarchive.media.segments import read_times
@@ -43,9 +43,10 @@ class Takes:
         return digest + _without(self.left_out)
 
     async def tracks(self, store: MediaStore) -> Tracks:
-        """Those of the first take: the file has no others, unless there is sound in a later one alone."""
+        """The picture of the first take that has one, and the sound of the first that has any."""
         held = await self._held(store)
-        return replace(held[0], audio=next((tracks.audio for tracks in held if tracks.audio), None))
+        video = next((tracks.video for tracks in held if tracks.video), None)
+        return Tracks(video, next((tracks.audio for tracks in held if tracks.audio), None))
 
     async def _held(self, store: MediaStore) -> list[Tracks]:
         """What each take has."""
@@ -57,40 +58,57 @@ class Takes:
 
     async def make(self, store: MediaStore, folder: Path, target: Path, report: Report) -> None:
         """Join them. Raises `MediaError`, `NotFoundError`."""
-        tracks, held, parts = await self.tracks(store), await self._held(store), list[Part]()
+        tracks, parts = await self.tracks(store), await self._parts(store, folder, report)
+        reel, sound = await self._reels(store, parts)
+
+        def tell(done: float) -> None:
+            report(0.3 + 0.7 * done, "writing the file")
+
+        await assembly.join(reel, tracks, target, tell, self.left_out, sound)
+
+    async def _parts(self, store: MediaStore, folder: Path, report: Report) -> list[Part]:
+        """One file a take."""
+        parts = []
         for number, take in enumerate(self._takes()):
             file = await self._put_together(store, take, folder / f"take-{number}.ts")
             following = next((s.start_ticks for s in self.segments if s.sequence > take[-1].sequence), None)
             end = take[-1].end_ticks if following is None else following
             parts.append(Part(file, end - take[0].start_ticks))
             report(0.3 * (take[-1].sequence + 1) / len(self.segments), "putting the takes together")
+        return parts
 
-        def tell(done: float) -> None:
-            report(0.3 + 0.7 * done, "writing the file")
-
-        if tracks.audio != held[0].audio:
-            like = next(part for part, has in zip(parts, held, strict=True) if has.audio)
-            parts[0] = await assembly.add_silence(parts[0], like.file)
-        await assembly.join(parts, tracks, target, tell, self.left_out, self.segments[0].start_ticks)
+    async def _reels(self, store: MediaStore, parts: list[Part]) -> tuple[Reel, Reel | None]:
+        """The takes as they follow each other; their sound by itself where some of them have no picture."""
+        held, begins_ticks = await self._held(store), self.segments[0].start_ticks
+        heard = [bool(tracks.audio) for tracks in held]
+        if _is_mixed(held):
+            pictured = [bool(tracks.video) for tracks in held]
+            named = zip(parts, pictured, strict=True)
+            parts = [part if has_picture else await assembly.as_second_track(part) for part, has_picture in named]
+            return _reel(parts, pictured, begins_ticks), _reel(parts, heard, begins_ticks)
+        if any(heard) and not heard[0]:
+            parts = [await assembly.add_silence(parts[0], parts[heard.index(True)].file), *parts[1:]]
+        return Reel(tuple(parts), begins_ticks), None
 
     async def expected(self, store: MediaStore, folder: Path) -> Expected:
         """What the file has to hold, counted in the segments themselves."""
-        tracks, counted = await self.tracks(store), Reading()
+        tracks, held, counted = await self.tracks(store), await self._held(store), Reading()
         takes = self._takes()
         for number, take in enumerate(takes):
             file = folder / f"take-{number}.ts"
             if not file.exists():  # an earlier attempt has made the whole
                 await self._put_together(store, take, file)
             counted += await packets.count(file)
-        if tracks.audio != (await self._held(store))[0].audio:
+        if not (held[0].audio or _is_mixed(held)):
             counted = replace(counted, audio=None)  # silence has been added
+        pictured = sum(len(take) for take, has in zip(takes, held, strict=True) if has.video)
         torn = 2 * len(takes) + sum(segment.partial for segment in self.segments)
         expected = Expected(
             duration_ms=to_ms(self.segments[-1].end_ticks),
             tolerance_ms=TOLERANCE_MS,
             packets=_copied(counted, tracks),
             slack=_TORN_PACKETS * torn,
-            key_frames=len(self.segments),
+            key_frames=pictured,
         )
         return _less(expected, self.left_out)
 
@@ -155,6 +173,24 @@ class Upload:
 
 
 Material = Takes | Upload
+
+
+def _is_mixed(held: Sequence[Tracks]) -> bool:
+    """Whether some takes have a picture and some have none."""
+    return len({tracks.video is None for tracks in held}) > 1
+
+
+def _reel(parts: Sequence[Part], wanted: Sequence[bool], begins_ticks: int) -> Reel:
+    """Those that are wanted; each lasts until the next of them."""
+    found: list[Part] = []
+    for part, is_wanted in zip(parts, wanted, strict=True):
+        if is_wanted:
+            found.append(part)
+        elif found:
+            found[-1] = replace(found[-1], duration_ticks=found[-1].duration_ticks + part.duration_ticks)
+        else:
+            begins_ticks += part.duration_ticks
+    return Reel(tuple(found), begins_ticks)
 
 
 def _tracks(segment: Path) -> Tracks:

@@ -45,12 +45,12 @@ async def purge(job: JobRun) -> None:
             async with services.database.write() as tx:
                 await purging.forget_words(tx, purged)
             await _delete_doomed(job, purged)
+    await services.database.forget()
     async with services.database.write() as tx:
         for purged in ranges:
             await purging.done(tx, purged)
         await withholding.make_again(tx, recording_id)
         await job.finish(tx)
-    await services.database.forget()
 
 
 async def _purge_segments(job: JobRun, purged: WithheldRange, gone: Stretch, folder: Path) -> None:

@@ -110,9 +110,14 @@ async def _between_neighbours(
         for at, cue in enumerate(row):
             if cue.id in new:
                 by = tuple(interview for interview in shown if interview.shows(cue.start_ms, cue.end_ms))
-                before, after = row[at - 1] if at else None, row[at + 1] if at + 1 < len(row) else None
+                beside = (row[near] if 0 <= near < len(row) else None for near in (at - 1, at + 1))
+                before, after = (one if one and _is_shown(one, by) else None for one in beside)
                 found.append((Spoken(cue, before, after), by))
     return found
+
+
+def _is_shown(cue: Cue, by: Iterable[Interview]) -> bool:
+    return all(interview.shows(cue.start_ms, cue.end_ms) for interview in by)
 
 
 async def _to_tell(

@@ -95,15 +95,27 @@ class Database:
             raise DatabaseError(f"the catalogue {redact(self.url)} refused: {_reason(error)}") from error
 
     async def forget(self) -> None:
-        """Leave nothing of what was deleted or replaced in the log that SQLite writes ahead.
+        """Leave nothing of what was deleted or replaced in SQLite's files. PostgreSQL has its own ways.
 
-        A reader that is in the way keeps some of it there until the next time. PostgreSQL has its own ways.
+        Pages that are free, or that rows have moved out of, keep what was in them (`secure_delete` overwrites
+        only some of it), so the file is written anew; meanwhile nobody else writes. Raises
+        `DatabaseUnavailableError` where others are in the way for long.
         """
-        if self._writer.dialect.name == "sqlite":
-            async with self._writer.connect() as connection:
-                await connection.rollback()
-                raw = await connection.get_raw_connection()
-                await raw.driver_connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+        if not self.is_sqlite:
+            return
+        async with self._writer.connect() as connection:
+            await connection.rollback()
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                await driver.execute_fetchall(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+                await driver.execute_fetchall("VACUUM")
+                [(is_busy, *_)] = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError as error:
+                raise DatabaseUnavailableError(f"the catalogue cannot be written anew: {error}") from error
+            finally:
+                await driver.execute_fetchall(f"PRAGMA busy_timeout={round(_PATIENCE_SECONDS * 1000)}")
+        if is_busy:
+            raise DatabaseUnavailableError("readers keep the catalogue's log from being cut off; try again")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -160,8 +172,7 @@ def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
         max_overflow=0,
         connect_args={"timeout": _PATIENCE_SECONDS if writes else _BUSY_SECONDS},
     )
-    # What is deleted is overwritten where that costs nothing; a purge asks for more.
-    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=FAST"]
+    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"]
     if not writes:
         pragmas.append("query_only=ON")
 

@@ -6,16 +6,16 @@ deleted afterwards, so whoever takes up a purge that was killed knows what is le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, cues, interviews, outbox, recordings, tables, withheld
+from streamarchive.catalogue import changes, cues, interviews, recordings, tables, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.withheld import WithheldRange
-from streamarchive.models import Asset, CueId, MediaSegment, RecordingId, Stretch, TranscriptId
+from streamarchive.models import Asset, MediaSegment, RecordingId, Stretch, TranscriptId
 from streamarchive.protocols import StoredObject
 
 _t = tables.withheld_range
@@ -65,9 +65,8 @@ async def unused(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
 
 async def forget_words(tx: AsyncConnection, purged: WithheldRange) -> None:
     """Empty every line that has any part in the range, as it is, as it was and as a machine has heard it."""
-    if tx.dialect.name == "sqlite":
-        await tx.exec_driver_sql("PRAGMA secure_delete=ON")
-    transcript = tables.transcript
+    transcript, hit = tables.transcript, tables.saved_search_hit
+    await tx.execute(delete(hit).where(hit.c.recording_id == purged.recording_id, _touches(hit, purged.stretch)))
     mine = (
         select(transcript.c.id).where(transcript.c.recording_id == purged.recording_id).order_by(transcript.c.id)
     )
@@ -80,36 +79,43 @@ async def forget_words(tx: AsyncConnection, purged: WithheldRange) -> None:
 async def _forget_in(tx: AsyncConnection, transcript_id: TranscriptId, stretch: Stretch) -> None:
     await cues.hold(tx, transcript_id)
     cue, run, line = tables.cue, tables.transcript_run, tables.run_line
-
-    def touches(table: Any) -> Any:  # noqa: ANN401 - a table and SQL
-        return (table.c.start_ms < stretch.end_ms) & (table.c.end_ms > stretch.start_ms)
-
     runs = select(run.c.id).where(run.c.transcript_id == transcript_id)
-    await tx.execute(delete(line).where(line.c.run_id.in_(runs), touches(line)))
+    await tx.execute(delete(line).where(line.c.run_id.in_(runs), _touches(line, stretch)))
+    inside = (cue.c.transcript_id == transcript_id) & _touches(cue, stretch)
+    await cues.remove(tx, await cues.select_current(tx, inside), by_person=True)
+    # The revision of lines that had vanished rises, too: nobody's typing is carried over to their place.
+    emptied = update(cue).where(inside).values(**_NOTHING, revision=cue.c.revision + 1).returning(cue.c.id)
+    ids = {row.id for row in await tx.execute(emptied)}
+    of_lines = tables.suggestion.c.cue_id.in_(select(cue.c.id).where(inside))
+    await tx.execute(delete(tables.suggestion).where(of_lines))
     for table in (tables.strike, tables.suggestion):
-        await tx.execute(delete(table).where(table.c.transcript_id == transcript_id, touches(table)))
-    nothing = {**_NOTHING, "version": cue.c.version + 1}
-    emptied = (
-        update(cue)
-        .where(cue.c.transcript_id == transcript_id, touches(cue))
-        .values(**nothing, deleted_at=await now(tx))
-        .returning(cue.c.id)
-    )
-    await outbox.put_cues(tx, [CueId(row.id) for row in await tx.execute(emptied)])
-    await _forget_history(tx, transcript_id, stretch)
+        await tx.execute(delete(table).where(table.c.transcript_id == transcript_id, _touches(table, stretch)))
+    await _forget_history(tx, transcript_id, stretch, ids)
 
 
-async def _forget_history(tx: AsyncConnection, transcript_id: TranscriptId, stretch: Stretch) -> None:
-    """What people have done stays, without the words that it was done to."""
+def _touches(table: Any, stretch: Stretch) -> Any:  # noqa: ANN401 - a table and SQL
+    return (table.c.start_ms < stretch.end_ms) & (table.c.end_ms > stretch.start_ms)
+
+
+async def _forget_history(
+    tx: AsyncConnection, transcript_id: TranscriptId, stretch: Stretch, ids: Collection[int]
+) -> None:
+    """What people have done stays, without the words that it was done to.
+
+    Lines of these `ids` are emptied wherever they stood before somebody gave them their time.
+    """
     table = tables.revision
     for row in (await tx.execute(select(table).where(table.c.transcript_id == transcript_id))).all():
-        before, after = (_emptied(lines, stretch) for lines in (row.before, row.after))
+        before, after = (_emptied(lines, stretch, ids) for lines in (row.before, row.after))
         if (before, after) != (row.before, row.after):
             await tx.execute(update(table).where(table.c.id == row.id).values(before=before, after=after))
 
 
-def _emptied(lines: Sequence[dict[str, Any]], stretch: Stretch) -> list[dict[str, Any]]:
-    return [{**line, **_NOTHING} if stretch.meets(line["start_ms"], line["end_ms"]) else line for line in lines]
+def _emptied(lines: Sequence[dict[str, Any]], stretch: Stretch, ids: Collection[int]) -> list[dict[str, Any]]:
+    return [
+        {**line, **_NOTHING} if line["id"] in ids or stretch.meets(line["start_ms"], line["end_ms"]) else line
+        for line in lines
+    ]
 
 
 async def done(tx: AsyncConnection, purged: WithheldRange) -> None:

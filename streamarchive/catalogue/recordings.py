@@ -150,10 +150,11 @@ async def commit_segment(
         .values(origin_pts=origin_pts)
     )
     end_ticks = segment.start_ticks + segment.duration_ticks
+    values = {"duration_ticks": end_ticks} | (
+        {"has_video": True} if has_video else {}
+    )  # a later take may have none
     await tx.execute(
-        update(tables.recording)
-        .where(tables.recording.c.id == segment.recording_id)
-        .values(duration_ticks=end_ticks, has_video=has_video)
+        update(tables.recording).where(tables.recording.c.id == segment.recording_id).values(**values)
     )
     if await _close_gap(tx, segment, first=first, joined=joined):
         await _tell_all(tx, current, segment.recording_id, "gap", {})
@@ -337,6 +338,13 @@ async def segments(
     return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
 
 
+async def has_segments(connection: AsyncConnection, recording_id: RecordingId) -> bool:
+    """Whether there are any: an upload has none, and those of an old broadcast may have been let go."""
+    table = tables.media_segment
+    mine = select(table.c.id).where(table.c.recording_id == recording_id, table.c.deleted_at.is_(None))
+    return (await connection.execute(mine.limit(1))).first() is not None
+
+
 async def segment(connection: AsyncConnection, recording_id: RecordingId, sequence: int) -> MediaSegment | None:
     """One of them."""
     table = tables.media_segment
@@ -398,12 +406,6 @@ async def made_from(connection: AsyncConnection, recording_id: RecordingId) -> d
         select(table.c.kind, table.c.made_from).where(table.c.recording_id == recording_id)
     )
     return {AssetKind(row.kind): row.made_from for row in rows}
-
-
-async def is_kept(connection: AsyncConnection, key: str) -> bool:
-    """Whether a recording has the file of this key."""
-    statement = select(tables.asset.c.id).where(tables.asset.c.key == key).limit(1)
-    return (await connection.execute(statement)).first() is not None
 
 
 def _recording(row: Any) -> Recording:  # noqa: ANN401 - a result row

@@ -17,7 +17,7 @@ from sqlalchemy import exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import captioning, cues, revisions, suggestions, tables
+from streamarchive.catalogue import captioning, cues, revisions, suggestions, tables, withheld
 from streamarchive.catalogue.database import Database, now
 from streamarchive.catalogue.revisions import RevisionKind
 from streamarchive.editing.overlay import Held, Overlay, beside, overlay
@@ -149,7 +149,14 @@ async def append(
     covered_ms: int,
     rendition: Rendition = AS_HEARD,
 ) -> None:
-    """Write what the run has heard up to `covered_ms`; the lines of a live run become cues at once."""
+    """Write what the run has heard up to `covered_ms`; the lines of a live run become cues at once.
+
+    What it has heard of a part that is being deleted for good is not written: it still has the old sound.
+    """
+    if drafts:
+        await hold(tx, run.transcript_id)
+        gone = await withheld.deleted(tx, run.recording_id, run.started_at)
+        drafts = [draft for draft in drafts if not any(one.meets(draft.start_ms, draft.end_ms) for one in gone)]
     if drafts:
         rows = [{"run_id": run.id, **cues.line_values(draft)} for draft in drafts]
         await tx.execute(insert(tables.run_line), rows)
@@ -157,7 +164,6 @@ async def append(
         update(tables.transcript_run).where(tables.transcript_run.c.id == run.id).values(covered_ms=covered_ms)
     )
     if run.stage is RunStage.LIVE and drafts:
-        await hold(tx, run.transcript_id)
         free = await _beside(tx, run.transcript_id, rendition.of(drafts))
         made = await cues.add(tx, run.transcript_id, free, run_id=run.id)
         await cues.announce(tx, run.recording_id, added=[cue.id for cue in made])
@@ -250,7 +256,7 @@ async def newest(connection: AsyncConnection, limit: int) -> list[Cue]:
 
 async def shown_lately(connection: AsyncConnection, limit: int) -> list[tuple[InterviewId, str]]:
     """The texts of the lines made last, each with the interviews that show it."""
-    transcript, interview, withheld = tables.transcript, tables.interview, tables.withheld_range
+    transcript, interview, held = tables.transcript, tables.interview, tables.withheld_range
     last = select(_t).where(_t.c.deleted_at.is_(None)).order_by(_t.c.id.desc()).limit(limit).subquery()
     statement = (
         select(interview.c.id, last.c.text)
@@ -260,12 +266,12 @@ async def shown_lately(connection: AsyncConnection, limit: int) -> list[tuple[In
             or_(interview.c.in_ms.is_(None), last.c.end_ms > interview.c.in_ms),
             or_(interview.c.out_ms.is_(None), last.c.start_ms < interview.c.out_ms),
             ~exists(
-                select(withheld.c.id).where(
-                    withheld.c.recording_id == interview.c.recording_id,
-                    withheld.c.lifted_at.is_(None),
-                    withheld.c.purged_at.is_(None),
-                    withheld.c.start_ms < last.c.end_ms,
-                    withheld.c.end_ms > last.c.start_ms,
+                select(held.c.id).where(
+                    held.c.recording_id == interview.c.recording_id,
+                    held.c.lifted_at.is_(None),
+                    held.c.purged_at.is_(None),
+                    held.c.start_ms < last.c.end_ms,
+                    held.c.end_ms > last.c.start_ms,
                 )
             ),
         )

@@ -166,6 +166,16 @@ async def purged_segments(connection: AsyncConnection, recording_id: RecordingId
     return [recordings.segment_of(row) for row in await connection.execute(gone.order_by(table.c.sequence))]
 
 
+async def deleted(connection: AsyncConnection, recording_id: RecordingId, since: datetime) -> list[Stretch]:
+    """What is to be deleted for good of a recording, or has been since this moment, by time."""
+    found = await of_recording(connection, recording_id)
+    return [
+        one.stretch
+        for one in found
+        if one.purge_asked_at is not None and (one.purged_at is None or one.purged_at > since)
+    ]
+
+
 async def shown_by_all(connection: AsyncConnection, recording_id: RecordingId) -> list[Stretch]:
     """What any interview shows of a recording: what its files are made of."""
     recording = await recordings.get(connection, recording_id)

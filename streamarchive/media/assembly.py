@@ -13,7 +13,7 @@ from pathlib import Path
 
 from streamarchive.errors import MediaError, StorageError
 from streamarchive.media import commands, sandbox
-from streamarchive.media.commands import Part, Tracks
+from streamarchive.media.commands import Part, Reel, Tracks
 from streamarchive.media.probe import plain
 from streamarchive.models import Stretch
 
@@ -44,22 +44,35 @@ async def add_silence(part: Part, like: Path) -> Part:
     return Part(file, part.duration_ticks)
 
 
+async def as_second_track(part: Part) -> Part:
+    """A take that has only sound, as `join` takes it for a reel of sound. Raises `MediaError`."""
+    file = part.file.with_suffix(".sound.ts")
+    await _run(commands.as_second_track(part.file, file), file, 0, lambda _: None)
+    await asyncio.to_thread(part.file.unlink)
+    return Part(file, part.duration_ticks)
+
+
 async def join(
-    parts: Sequence[Part],
+    reel: Reel,
     tracks: Tracks,
     target: Path,
     report: Report,
     left_out: Sequence[Stretch] = (),
-    begins_ticks: int = 0,
+    sound: Reel | None = None,
 ) -> None:
     """Join takes, given as one MPEG-TS file each, into an MP4 (M4A). Raises `MediaError`.
 
-    The first begins at `begins_ticks` of the media clock: later than 0 where the beginning was purged.
+    `sound` is where the sound comes from if some takes have no picture.
     """
-    script = target.with_suffix(".ffconcat")
-    await asyncio.to_thread(script.write_text, commands.concat_script(parts), encoding="utf-8")
-    total_ms = sum(part.duration_ticks for part in parts) // 90
-    await _run(commands.join(script, target, tracks, left_out, begins_ticks), target, total_ms, report)
+    scripts = {target.with_suffix(".ffconcat"): reel}
+    if sound is not None:
+        scripts[target.with_suffix(".sound.ffconcat")] = sound
+    for script, written in scripts.items():
+        text = commands.concat_script(written, sound_alone=written is sound)
+        await asyncio.to_thread(script.write_text, text, encoding="utf-8")
+    total_ms = sum(part.duration_ticks for part in reel.parts) // 90
+    begins = {script: written.begins_ticks for script, written in scripts.items()}
+    await _run(commands.join(begins, target, tracks, left_out), target, total_ms, report)
 
 
 async def make_playable(

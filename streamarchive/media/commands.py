@@ -8,7 +8,7 @@ that no file name can pass for another protocol.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -260,12 +260,24 @@ def _samples(source: Any, channels: int, **options: int) -> list[str]:  # noqa: 
 # --- assembling -----------------------------------------------------------------------------------------
 
 
+_SOUND_ID = 0x101
+"""Of the second track of an MPEG-TS that ffmpeg writes, which in recordings with a picture is the sound."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A file of one take and how long it lasts on the media clock."""
 
     file: Path
     duration_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reel:
+    """Parts that follow each other; the first begins at `begins_ticks` of the media clock."""
+
+    parts: tuple[Part, ...]
+    begins_ticks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +292,23 @@ PLAYABLE_VIDEO = frozenset({"h264", "hevc", "av1"})
 PLAYABLE_AUDIO = frozenset({"aac"})
 
 
-def concat_script(parts: Sequence[Part]) -> str:
-    """The concat demuxer's script: one file a take with an explicit duration, so that no error adds up."""
+def concat_script(reel: Reel, *, sound_alone: bool = False) -> str:
+    """The concat demuxer's script: one file a take with an explicit duration, so that no error adds up.
+
+    It puts the first track of one file behind the first of the next; `sound_alone` goes by their ids.
+    """
     lines = ["ffconcat version 1.0"]
-    for part in parts:
+    if sound_alone:
+        lines += ["stream", f"exact_stream_id {_SOUND_ID:#x}"]
+    for part in reel.parts:
         lines += [f"file {_quoted(file_url(part.file))}", f"duration {to_seconds(part.duration_ticks)}"]
     return "\n".join(lines) + "\n"
+
+
+def as_second_track(take: Path, target: Path) -> list[str]:
+    """Give the sound of a take that has no picture the id that it has in those that do, at the same times."""
+    options = {"c": "copy", "streamid": f"0:{_SOUND_ID}", "muxdelay": 0, "muxpreload": 0, "f": "mpegts"}
+    return ["-y", "-copyts", *_arguments(ffmpeg.output(_file_input(take)["a:0"], file_url(target), **options))]
 
 
 def silence(take: Path, like: Path, target: Path, *, duration_ticks: int) -> list[str]:
@@ -297,14 +320,22 @@ def silence(take: Path, like: Path, target: Path, *, duration_ticks: int) -> lis
 
 
 def join(
-    script: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch] = (), begins_ticks: int = 0
+    scripts: Mapping[Path, int], target: Path, tracks: Tracks, left_out: Sequence[Stretch] = ()
 ) -> list[str]:
     """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play.
 
-    What is left out keeps its place: the picture before it stands still, and there is no sound.
+    With each script comes when it begins, in ticks; if there are two, the second gives the sound. What is left
+    out keeps its place: the picture before it stands still, and there is no sound.
     """
+    sources = [_script_input(script, begins_ticks) for script, begins_ticks in scripts.items()]
+    picture, sound = Tracks(tracks.video, None), Tracks(None, tracks.audio)
+    streams = [*_tracks_of(sources[0], picture), *_tracks_of(sources[-1], sound)]
+    return _playable(streams, target, tracks, left_out)
+
+
+def _script_input(script: Path, begins_ticks: int) -> Any:  # noqa: ANN401
     later = {"itsoffset": to_seconds(begins_ticks)} if begins_ticks else {}
-    source = ffmpeg.input(
+    return ffmpeg.input(
         file_url(script),
         **later,
         f="concat",
@@ -313,12 +344,11 @@ def join(
         format_whitelist="concat,mpegts",
         codec_whitelist=DECODERS,
     )
-    return _playable(source, target, tracks, left_out)
 
 
 def make_playable(source: Path, target: Path, tracks: Tracks) -> list[str]:
     """Turn any accepted file into a fast-start MP4 (M4A); what browsers cannot play is encoded anew."""
-    return _playable(_file_input(source), target, tracks, ())
+    return _playable(_tracks_of(_file_input(source), tracks), target, tracks, ())
 
 
 def in_milliseconds(source: Path, target: Path, tracks: Tracks) -> list[str]:
@@ -338,11 +368,12 @@ def make_playable_without(source: Path, target: Path, tracks: Tracks, left_out: 
     ffmpeg 5.1 gives it times in the units of the file to be written, and says that they are those of the source.
     """
     # Sound that begins a frame before the picture would move the picture.
-    return ["-copyts", *_playable(_file_input(source), target, tracks, left_out, video_track_timescale=1000)]
+    streams = _tracks_of(_file_input(source), tracks)
+    return ["-copyts", *_playable(streams, target, tracks, left_out, video_track_timescale=1000)]
 
 
 def _playable(
-    source: Any,  # noqa: ANN401
+    streams: Sequence[Any],
     target: Path,
     tracks: Tracks,
     left_out: Sequence[Stretch],
@@ -356,7 +387,6 @@ def _playable(
         "progress": "pipe:1",
     }
     options |= _video_options(tracks.video, left_out) | _audio_options(tracks.audio, left_out)
-    streams = _tracks_of(source, tracks)
     return ["-y", *_arguments(ffmpeg.output(*streams, file_url(target), **options, **more))]
 
 
@@ -460,9 +490,8 @@ def _split(stream: Any, name: str) -> tuple[Any, Any]:  # noqa: ANN401 - ffmpeg-
 def _tiles(pictures: Any, plan: Strip) -> Any:  # noqa: ANN401
     """For each interval the key frame before its first quarter ends; the last is repeated where they are rare."""
     moved = pictures.filter("setpts", f"max(PTS-{plan.interval_ms / 4000}/TB,0)")
-    # An only picture has no length by itself, and would not be taken for any moment.
-    ended = moved.filter("tpad", stop_mode="clone", stop=1)
-    steady = ended.filter("fps", f"1000/{plan.interval_ms}", start_time=0, round="up")
+    lasting = moved.filter("tpad", stop_mode="clone", stop=1)  # `fps` drops a picture that is the only one
+    steady = lasting.filter("fps", f"1000/{plan.interval_ms}", start_time=0, round="up")
     filled = steady.filter("tpad", stop_mode="clone", stop=plan.count)
     small = filled.filter("scale", plan.width, plan.height).filter("setsar", 1)
     return small.filter("tile", f"{plan.columns}x{plan.rows}", nb_frames=plan.count)

@@ -261,3 +261,41 @@ async def test_any_text_is_stored_and_read_again(database: Database, hostile: st
     clean = not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in hostile)
     assert (term == hostile) is clean
     assert len(term.encode()) >= len(hostile)
+
+
+async def test_what_was_deleted_is_in_no_file_of_sqlite_any_more(sqlite_catalogue: str) -> None:
+    """However SQLite was built: most builds leave what was deleted in pages that are free."""
+    database = Database(sqlite_catalogue)
+    assert database.path is not None
+    async with database.write() as tx:
+        for number in range(50):
+            await add_term(tx, f"canary {number} " * 500)
+    with closing(sqlite3.connect(database.path)) as other:
+        other.execute("PRAGMA secure_delete=OFF")
+        other.execute("DELETE FROM glossary_term")
+        other.commit()
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert b"canary" in database.path.read_bytes()
+    async with database.write() as tx:
+        await add_term(tx, "lidar")
+    await database.forget()
+    files = list(database.path.parent.glob(f"{database.path.name}*"))
+    assert not [file for file in files if b"canary" in file.read_bytes()]
+    assert await terms(database) == ["lidar"]
+    await database.close()
+
+
+async def test_a_reader_in_the_way_of_forgetting_is_told_of(
+    sqlite_catalogue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_BUSY_SECONDS", 0)
+    database = Database(sqlite_catalogue)
+    async with database.write() as tx:
+        await add_term(tx, "lidar")
+    async with database.read() as connection:
+        await connection.execute(select(tables.glossary_term.c.id))
+        with pytest.raises(DatabaseUnavailableError, match="try again"):
+            await database.forget()
+    await database.forget()
+    assert await terms(database) == ["lidar"]
+    await database.close()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from itertools import groupby
 
 import numpy as np
 import pytest
 
 from streamarchive import jobs
+from streamarchive.catalogue import recordings
 from streamarchive.media import assembly, commands, loudness, thumbnails
+from streamarchive.media.verification import TOLERANCE_MS
 from streamarchive.models import AssetKind, JobState
+from tests.integration.test_purging import heard_and_seen
 from tests.media import make, run_ffmpeg
 from tests.takes import assets_of, finalise, record_takes
 
@@ -91,6 +95,34 @@ async def test_sound_that_begins_with_a_later_take_is_in_the_files(services, tmp
     border = next(s.start_ticks for s in segments if s.take_id != segments[0].take_id) // 9_000
     assert highest[: border - 5].max() == 0
     assert highest[border + 5 : -5].min() > 5
+
+
+@pytest.mark.parametrize("pictured", [(False, True), (True, False), (False, True, False, True)])
+async def test_takes_that_have_only_sound_keep_their_place_beside_those_with_a_picture(
+    services, tmp_path, pictured
+):
+    sources = []
+    for number, video in enumerate(pictured):  # what is alike would be taken for what a source sends again
+        other = ["-af", f"volume={1 + number / 10}", *(("-vf", f"hue=h={30 * number}") if video else ())]
+        sources.append(make(tmp_path / f"{number}.ts", 4, *other, video=video))
+    recording_id = await record_takes(services, *sources)
+    assert (await finalise(services)).last_error is None
+    files, segments = await assets_of(services, recording_id)
+    assert files[AssetKind.MP4].verified
+    async with services.store.local(files[AssetKind.MP4].key) as file:
+        times, loud = await heard_and_seen(file)
+    takes = [list(take) for _, take in groupby(segments, key=lambda segment: segment.take_id)]
+    seen = []
+    for take, has_picture in zip(takes, pictured, strict=True):
+        start_ms, end_ms = take[0].start_ticks // 90, take[-1].end_ticks // 90
+        inside = [at for at in times if start_ms <= at < end_ms]
+        seen += inside
+        assert len(inside) == (100 if has_picture else 0)
+        assert not has_picture or inside[0] - start_ms <= TOLERANCE_MS
+        assert all(loud(at, at + 200) for at in range(start_ms + 100, end_ms - 300, 200))
+    assert seen == times
+    async with services.database.read() as connection:
+        assert (await recordings.get(connection, recording_id)).has_video
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 
 from streamarchive.catalogue import interviews, recordings, retention, withheld
 from streamarchive.media import thumbnails
 from streamarchive.media.loudness import Loudness
-from streamarchive.models import AssetKind, Visibility
+from streamarchive.models import AssetKind, Stretch, Visibility
 from tests.site import LENGTH_MS
 from web import live_pictures
 
@@ -71,6 +73,30 @@ async def test_what_is_withheld_is_not_the_picture_of_an_interview_on_air(site, 
     assert (await get(browser, url))[0] == 404
 
 
+async def test_whoever_waits_for_a_picture_does_not_get_one_that_was_withheld_meanwhile(site, monkeypatch):
+    """It is still being made for somebody who asked before."""
+    begun, go_on, make_picture = asyncio.Event(), asyncio.Event(), live_pictures.first_picture
+
+    async def slowly(segment):
+        begun.set()
+        await go_on.wait()
+        return await make_picture(segment)
+
+    monkeypatch.setattr(live_pictures, "first_picture", slowly)
+    broadcast = await site.go_live({"en": "On air"})
+    await broadcast.add_segments(2)
+    async with site.services.database.read() as connection:
+        segments = await recordings.segments(connection, broadcast.recording_id)
+    pictures = live_pictures.LivePictures(site.services.store)
+    before = asyncio.create_task(pictures.of(broadcast.interview_id, segments))
+    await begun.wait()
+    afterwards = asyncio.create_task(pictures.of(broadcast.interview_id, []))
+    await asyncio.sleep(0)  # it waits for the picture that is being made
+    go_on.set()
+    assert (await before)[0] == segments[-1].key
+    assert await afterwards is None
+
+
 async def with_products(site):
     """A finished interview with a strip and peaks (any bytes do: the site only gives them out)."""
     interview_id = await site.ready({"en": "A file"})
@@ -119,6 +145,7 @@ async def test_the_playlist_of_released_segments_says_where_the_broadcast_is_now
     await site.put_asset(broadcast.recording_id, AssetKind.MP4)
     base = f"{site.url}/interviews/{broadcast.interview_id}"
     assert (await get(browser, f"{base}/playlist.m3u8"))[0] == 200
+    assert (await get(browser, f"{base}/segments/0-0-0.ts"))[0] == 200
     async with site.services.database.write() as tx:
         await retention.release(tx, broadcast.recording_id)
         assert await interviews.ids_of_recording(tx, broadcast.recording_id) == [broadcast.interview_id]
@@ -128,3 +155,24 @@ async def test_the_playlist_of_released_segments_says_where_the_broadcast_is_now
     assert (await get(browser, f"{base}/segments/0-0-0.ts"))[0] == 404
     assert (await get(browser, f"{base}/media.mp4"))[0] == 200
     assert b"media.mp4?v=" in (await get(browser, base))[2]
+
+
+async def test_a_broadcast_without_segments_is_not_sent_to_its_playlist(site, browser):
+    """Its file is being made again, as that of an upload: there is nothing to play, or what there is."""
+    broadcast = await site.go_live({"en": "Last week"})
+    await broadcast.add_segments(2)
+    await broadcast.end()
+    await site.put_asset(broadcast.recording_id, AssetKind.MP4)
+    base = f"{site.url}/interviews/{broadcast.interview_id}"
+    async with site.services.database.write() as tx:
+        await retention.release(tx, broadcast.recording_id)
+        found = await withheld.withhold(tx, broadcast.recording_id, 1_000, 2_000)
+    page = (await get(browser, base))[2]
+    assert b"There is no recording to play" in page
+    assert b"playlist.m3u8" not in page
+    async with site.services.database.write() as tx:
+        stored = await site.keep(site.media.mp4, "assets", ".mp4")
+        left = [Stretch(0, 1_000), Stretch(2_000, 4_000)]
+        await recordings.put_asset(tx, broadcast.recording_id, AssetKind.MP4, stored, "video/mp4", "x", left)
+        await withheld.lift(tx, found.id)
+    assert b"media.mp4?v=" in (await get(browser, base))[2], "what lacks a part is better than nothing"

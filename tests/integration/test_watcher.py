@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from streamarchive import jobs, webhooks
+from streamarchive import jobs, webhooks, withholding
 from streamarchive.catalogue import accounts, interviews, saved_searches, tables, transcripts
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import DeliveryError, UsageError
@@ -120,6 +120,21 @@ async def test_a_phrase_across_a_border_is_told_where_it_starts(watching: Servic
     await factories.heard(watching.database, air.recording_id, line(2_000, "cockpit of today"))
     await compared(watching)
     assert await hits(watching, eva) == [(number, 0)]
+
+
+async def test_what_is_withheld_does_not_help_the_line_beside_it_to_be_told(archive: Services) -> None:
+    eva = await somebody(archive.database)
+    for typed in ("battery recall", '"battery recall"', "battery"):
+        await save(archive.database, eva, typed)
+    air = await factories.on_air(archive.database)
+    async with archive.database.write() as tx:
+        await withholding.withhold(tx, air.recording_id, 2_000, 4_000)
+    await factories.heard(archive.database, air.recording_id, line(0, "the battery"), line(2_000, "recall of it"))
+    await watcher.Watcher(archive).compare()
+    async with archive.database.read() as connection:
+        found = await saved_searches.hits(connection, eva.id)
+        watched = {search.id: search.query for search in await saved_searches.of_user(connection, eva.id)}
+    assert [watched[hit.saved_search_id] for hit in found] == ["battery"]
 
 
 async def test_people_hear_only_of_what_they_may_find(watching: Services) -> None:

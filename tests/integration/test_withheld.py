@@ -181,6 +181,27 @@ async def test_no_address_tells_or_gives_it_within_two_seconds_though_the_index_
     assert await segments_given(viewer, site, interview, 8) == list(range(8))
 
 
+async def test_a_translation_does_not_tell_it_either(site, viewer, producer):
+    talk = await site.ready({"en": "A talk"}, [draft(0, "第一句话。", "zh"), draft(4_000, "第二句话。", "zh")])
+    await site.translate(talk, [draft(0, "The first sentence."), draft(4_500, f"The second: {SAID}.")])
+    interview = await site.interview(talk)
+    written = ("captions.vtt", "captions.srt", "captions.txt", "captions.json", "lines.json")
+    paths = [interview.address, f"/api/interviews/{talk}/transcript"]
+    paths = [f"{path}?track=en" for path in (*paths, *(f"/interviews/{talk}/{name}" for name in written))]
+    paths += [f"/api/search?q={ASKED}", f"/search?q={ASKED}"]
+
+    async def tell():
+        return [path for path in paths if CANARY in await told(viewer, site, path)]
+
+    assert await tell() == paths
+    await withhold(producer, interview, **{"from": "0:05", "to": "0:06"})
+    assert await tell() == []
+    assert "The first sentence" in await told(viewer, site, paths[0])
+    await lift(site, producer, interview)
+    await drain(site.services)
+    assert await tell() == paths
+
+
 async def test_finished_files_are_refused_at_once_and_the_page_plays_the_playlist(site, viewer, producer):
     broadcast = await broadcast_with_canary(site)
     await broadcast.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from streamarchive.ingest import Details
 from streamarchive.media.probe import probe
 from streamarchive.media.verification import TOLERANCE_MS
 from streamarchive.models import AssetKind, JobState
-from tests.integration.test_purging import heard_and_seen
+from tests.integration.test_purging import ask, heard_and_seen, purge
 from tests.media import make
 from tests.takes import assets_of, finalise, record_takes
 from workers import finaliser
@@ -86,6 +87,28 @@ async def test_what_is_withheld_while_a_file_is_made_is_not_in_it(services, tmp_
     kept = {path for path in services.settings.data_dir.rglob("*.mp4") if path.is_file()}
     assert len(kept) == 1
     assert segments
+
+
+async def test_what_is_deleted_for_good_while_a_file_is_made_is_not_in_it(services, tmp_path, monkeypatch):
+    """By a worker on another host: it begins and ends while this one makes its file of the old segments."""
+    recording_id = await record_takes(services, make(tmp_path / "a.ts", 8))
+    elsewhere = replace(services, settings=services.settings.model_copy(update={"data_dir": tmp_path / "other"}))
+    make_poster, purged = finaliser.assembly.take_picture, []
+
+    async def and_meanwhile(*arguments, **options):
+        await make_poster(*arguments, **options)
+        if not purged:
+            await ask(services, recording_id, 2_000, 4_000)
+            purged.append(await purge(elsewhere))
+
+    monkeypatch.setattr(finaliser.assembly, "take_picture", and_meanwhile)
+    job = await finalise(services)
+    assert (job.state, job.last_error) == (JobState.DONE, None)
+    assert [job.state for job in purged] == [JobState.DONE]
+    times, loud, _ = await watch(services, recording_id)
+    assert not [at for at in times if 2_000 <= at < 4_000]
+    assert not loud(2_000, 4_000)
+    assert len([path for path in services.settings.data_dir.rglob("*.mp4") if path.is_file()]) == 1
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mp3"])
