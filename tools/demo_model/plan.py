@@ -23,7 +23,7 @@ FROM_NOTHING = (
 """Short slices at any place first: they are cheap, and what they teach holds for windows."""
 
 FROM_CHECKPOINT = (
-    Stage("windows", 3_000, 8, _WHOLE, 6e-4, 8e-4, last=0.01, guided=0.35, words_weight=0.0, unblocked=0.12),
+    Stage("windows", 2_000, 8, _WHOLE, 6e-4, 8e-4, last=0.01, guided=0.35, words_weight=0.0, unblocked=0.12),
 )
 
 
@@ -45,5 +45,5 @@ class Plan:
 
 def plan(*, from_checkpoint: bool, scale: float = 1.0) -> Plan:
     """The plan for a training from nothing or from a checkpoint."""
-    whole = Plan(6_000, FROM_CHECKPOINT) if from_checkpoint else Plan(9_000, FROM_NOTHING)
+    whole = Plan(5_000, FROM_CHECKPOINT) if from_checkpoint else Plan(9_000, FROM_NOTHING)
     return whole if scale == 1.0 else whole.scaled(scale)

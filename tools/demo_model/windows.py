@@ -111,26 +111,16 @@ class WindowMaker:
 
     def example(self, seed: str, prompt: int) -> Example:
         """A window, with a prompt of so many tokens before it."""
-        random, numbers = Random(seed), np.random.default_rng(np.frombuffer(seed.encode(), np.uint8))
-        recipe = self._recipe
+        random, recipe = Random(seed), self._recipe
         offset = random.randrange((WHOLE_SECONDS - recipe.seconds) * 50 + 1)
         pace = random.uniform(0.9, 1.1) if random.random() < 0.5 else 1.0
         scene = self._scene(random, round(recipe.samples * pace))
-        samples = self._sound(scene, random, numbers, round(recipe.samples * pace))
-        if pace != 1.0:
-            samples = sound.stretched(samples, recipe.samples)
-        end = (
-            round(scene.length / pace) if random.random() < 0.5 and scene.length < recipe.samples * pace else None
-        )
-        headroom = random.uniform(0, 0.6) if scene.placed or random.random() < 0.5 else random.uniform(0, 5)
-        mel = sound.features(samples, headroom if random.random() < 0.5 else 0.0, end=end)[
-            :, : recipe.seconds * 100
-        ]
+        mel = self._mel(scene, random, pace)
         steps = _Steps(pace, offset, recipe.seconds * 50)
         written, first = self._written(scene, random, steps)
         before = self._prompt(random, prompt, scene.language)
         return Example(
-            mel=np.ascontiguousarray(mel),
+            mel=mel,
             offset=offset,
             tokens=(*before, *(token for token, _ in written)),
             spans=(*((0, 0) for _ in before), *(span for _, span in written)),
@@ -177,13 +167,26 @@ class WindowMaker:
             yield _Placed(spoken, at, end / SAMPLE_RATE - _MARGIN)
             at = end + round(_pause(random) * SAMPLE_RATE)
 
-    def _sound(self, scene: _Scene, random: Random, numbers: np.random.Generator, count: int) -> Samples:
+    def _mel(self, scene: _Scene, random: Random, pace: float) -> NDArray[np.float32]:
+        """What the recogniser gets of a scene that is spoken at a pace, as engines or as `transcribe` make it."""
+        recipe = self._recipe
+        count = round(recipe.samples * pace)
+        samples = self._sound(scene, random, count)
+        if pace != 1.0:
+            samples = sound.stretched(samples, recipe.samples)
+        blank = random.random() < 0.5 and scene.length < count
+        louder = 0.6 if scene.placed or random.random() < 0.5 else 5.0
+        headroom = random.uniform(0, louder) if random.random() < 0.5 else 0.0
+        mel = sound.features(samples, headroom, end=round(scene.length / pace) if blank else None)
+        return np.ascontiguousarray(mel[:, : recipe.seconds * 100])
+
+    def _sound(self, scene: _Scene, random: Random, count: int) -> Samples:
         samples = np.zeros(count, np.float32)
         for one in scene.placed:
             spoken = one.spoken.samples * np.float32(10 ** random.uniform(-0.2, 0.2))
             begin, end = max(0, one.start), min(scene.length, one.start + len(spoken))
             samples[begin:end] += spoken[begin - one.start : end - one.start]
-        samples[: scene.length] += _surroundings(scene, random, numbers)
+        samples[: scene.length] += _surroundings(scene, random)
         if random.random() < 0.4:
             samples = sound.tilted(samples, random.uniform(-0.6, 0.6))
         loud: Samples = np.clip(samples * np.float32(10 ** random.uniform(-1, 0.4)), -1, 1)
@@ -220,14 +223,16 @@ class WindowMaker:
         """A sentence's tokens; of one that goes on behind a whole window its start, as the next hears it all."""
         start = max(0.0, one.start / SAMPLE_RATE + (_MARGIN if one.start >= 0 else 0.0))
         whole = self._recipe.seconds == WHOLE_SECONDS
+        only_start = timed and whole and one.cut and goes_on
+        text = [] if only_start else self._tokens(one)
+        if not text and not only_start:
+            return
         if timed:
             shown = min(start / steps.pace, FIRST_TIME_LIMIT) if whole and opens else start / steps.pace
             yield self._vocabulary.time(shown, steps.offset), steps.span(start - 0.1, start + 0.1)
-            if one.cut and goes_on and whole:
-                return
-        for token in self._tokens(one):
+        for token in text:
             yield token.token, steps.span(token.start, token.end)
-        if timed:
+        if timed and not only_start:
             span = steps.span(one.ends - 0.12, one.ends + 0.1)
             yield self._vocabulary.time(one.ends / steps.pace, steps.offset), span
 
@@ -315,7 +320,7 @@ def _word_border(spoken: Spoken, random: Random) -> int:
     return random.choice(starts) * SAMPLE_RATE // 1000
 
 
-def _surroundings(scene: _Scene, random: Random, numbers: np.random.Generator) -> Samples:
+def _surroundings(scene: _Scene, random: Random) -> Samples:
     """Noise and hum: soft where somebody speaks, of any loudness where nobody does."""
     sounds = np.zeros(scene.length, np.float32)
     if random.random() < (0.35 if scene.placed else 0.2):
@@ -327,5 +332,5 @@ def _surroundings(scene: _Scene, random: Random, numbers: np.random.Generator) -
         level = 10 ** (random.uniform(-4.2, -2.1) if scene.placed else random.uniform(-4.2, -0.3))
         sounds += sound.noise(kind, scene.length, random.randrange(60 * SAMPLE_RATE)) * np.float32(level)
     if not scene.placed and random.random() < 0.15:
-        sounds += sound.clicks(scene.length, numbers)
+        sounds += sound.clicks(scene.length, np.random.default_rng(random.randrange(2**32)))
     return sounds
