@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from streamarchive.catalogue.database import Database
-from streamarchive.demo import director
+from streamarchive.demo import director, recogniser
 from streamarchive.demo.control import BroadcasterAwayError, BroadcasterClient, Figures
-from streamarchive.demo.grammar import LANGUAGES, grammar
 from streamarchive.models import Interview
 
 from .languages import Language
@@ -52,7 +51,7 @@ class Desk:
     def __init__(self, control: str, database: Database) -> None:
         """`control` is the address of the broadcaster's control interface."""
         self.broadcaster = BroadcasterClient(control)
-        self.strip = Strip({code: len(grammar(code).vocabulary()) for code in LANGUAGES}, None, Figures())
+        self.strip = Strip(recogniser.words(), None, Figures())
         self._database = database
         self._read_at = 0.0
 

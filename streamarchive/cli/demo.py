@@ -19,9 +19,9 @@ from streamarchive import ingest
 from streamarchive.catalogue import accounts, interviews, passwords
 from streamarchive.catalogue.interviews import Guest
 from streamarchive.cli import console, serving
-from streamarchive.demo import director, meter
+from streamarchive.demo import director, meter, recogniser
 from streamarchive.demo.control import BroadcasterAwayError, BroadcasterClient
-from streamarchive.demo.interviews import ShippedInterview, checkpoint, shipped_interviews
+from streamarchive.demo.interviews import ShippedInterview, shipped_interviews
 from streamarchive.errors import StreamArchiveError
 from streamarchive.ingest import Details
 from streamarchive.models import Role, Visibility
@@ -115,7 +115,7 @@ def _settings(settings: Settings, folder: Path, broadcaster_port: int) -> Settin
         port=settings.port,
         base_url=settings.base_url,
         engine="openai",
-        model=str(checkpoint()),
+        model=str(recogniser.checkpoint()),
         device="cpu",
         log_level=settings.log_level if "log_level" in settings.model_fields_set else "warning",
         demo_control=f"http://127.0.0.1:{broadcaster_port}",

@@ -60,6 +60,9 @@ class Grammar:
     answers: tuple[Template, ...]
     courtesies: tuple[Template, ...]
     unheard: tuple[Template, ...]
+    """Never in the training, though each of their words is."""
+    switched: tuple[Template, ...]
+    """With words of the other language in them."""
     slots: Mapping[str, tuple[str, ...]]
 
     def fill(self, template: Template, choices: Sequence[str]) -> Sentence:
@@ -124,7 +127,7 @@ def grammar(language: str) -> Grammar:
     data = tomllib.loads(files(__package__).joinpath("data", f"grammar-{language}.toml").read_text("utf-8"))
 
     def templates(kind: str) -> tuple[Template, ...]:
-        return tuple(Template(text) for text in data[kind])
+        return tuple(Template(text) for text in data.get(kind, ()))
 
     return Grammar(
         language=data["language"],
@@ -132,5 +135,6 @@ def grammar(language: str) -> Grammar:
         answers=templates("answers"),
         courtesies=templates("courtesies"),
         unheard=templates("unheard"),
+        switched=templates("switched"),
         slots={name: tuple(options) for name, options in data["slots"].items()},
     )

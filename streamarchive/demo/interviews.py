@@ -36,11 +36,6 @@ def data_folder() -> Path:
     return Path(str(files(__package__).joinpath("data")))
 
 
-def checkpoint() -> Path:
-    """The demo recogniser."""
-    return data_folder() / "whisper-demo.pt"
-
-
 def shipped_interviews() -> tuple[ShippedInterview, ...]:
     """All of them, newest first."""
     entries = json.loads((data_folder() / "interviews.json").read_text("utf-8"))
