@@ -87,12 +87,12 @@ class Request:
         found = self._counting(self._wanted.clauses[clause], _within(interviews), _windows(2 * MAX_NEAR))
         return found | {"track_total_hits": MAX_NEAR + 1}
 
-    def shared(self, clause: int, windows: Collection[str]) -> Json:
-        """In which of these windows a clause occurs."""
-        within = {"terms": {"windows": list(windows)}}
+    def shared(self, clause: int, windows: Collection[str], *, common: bool) -> Json:
+        """In which of these windows a clause occurs; of a rare one it is faster to look at all of it."""
+        within: list[Json] = [{"terms": {"windows": list(windows)}}] if common else []
         aggregation = _windows(len(windows))
         aggregation["terms"]["include"] = list(windows)
-        return self._counting(self._wanted.clauses[clause], [within], aggregation)
+        return self._counting(self._wanted.clauses[clause], within, aggregation)
 
     def _counting(self, clause: Sought, within: list[Json], aggregation: Json | None = None) -> Json:
         aggregated = {"aggs": {"found": aggregation}, "track_total_hits": False} if aggregation else {}

@@ -191,9 +191,8 @@ class Searching:
         timed_out = any(answer["timed_out"] for answer in answers)
         if not interviews:
             return Narrowed((), timed_out=timed_out)
-        others = [clause for clause in clauses if clause != rarest and windows]
         met = [request.meeting(clause, [InterviewId(each) for each in interviews]) for clause in common]
-        answers = await self._multiple([*met, *(request.shared(clause, windows) for clause in others)])
+        answers = await self._multiple([*met, *_sharing(request, sizes, rarest, windows)])
         interviews = interviews.intersection(*(_buckets(answer) for answer in answers[: len(met)]))
         timed_out |= any(answer["timed_out"] for answer in answers[: len(met)])
         near = windows.intersection(*(_buckets(answer) for answer in answers[len(met) :]))
@@ -220,8 +219,8 @@ class Searching:
         if answer["hits"]["total"]["value"] > MAX_NEAR:
             return ()
         windows = set(_buckets(answer))
-        others = [request.shared(clause, windows) for clause in range(len(sizes)) if clause != rarest and windows]
-        return windows.intersection(*(_buckets(each) for each in await self._multiple(others)))
+        answers = await self._multiple(_sharing(request, sizes, rarest, windows))
+        return windows.intersection(*(_buckets(each) for each in answers))
 
     # --- asking -----------------------------------------------------------------------------------------
 
@@ -282,6 +281,12 @@ class _Found:
     hits: Sequence[Json]
     total: Total
     timed_out: bool
+
+
+def _sharing(request: Request, sizes: Sequence[Total], rarest: int, windows: Collection[str]) -> list[Json]:
+    """A search for each other clause: in which windows of the rarest one it occurs."""
+    others = [clause for clause in range(len(sizes)) if clause != rarest and windows]
+    return [request.shared(clause, windows, common=not sizes[clause].exact) for clause in others]
 
 
 def _buckets(answer: Mapping[str, Any]) -> Collection[str]:
