@@ -45,7 +45,9 @@ async def purge(job: JobRun) -> None:
             async with services.database.write() as tx:
                 await purging.forget_words(tx, purged)
             await _delete_doomed(job, purged)
-    await services.database.forget()
+    async with services.database.read() as connection:
+        is_quiet = not await recordings.open_recordings(connection)
+    await services.database.forget(is_quiet=is_quiet)
     async with services.database.write() as tx:
         for purged in ranges:
             await purging.done(tx, purged)
