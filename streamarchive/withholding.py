@@ -53,6 +53,12 @@ async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None,
         await make_again(tx, recording_id)
 
 
+async def choose(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
+    """Show this recording instead of another, within the same cut, and make its files to match."""
+    await interviews.attach(tx, interview_id, recording_id)
+    await make_again(tx, recording_id)
+
+
 async def make_again(tx: AsyncConnection, recording_id: RecordingId) -> None:
     """Have the files of a recording made to match what may be shown of it; one on air has none yet."""
     if (await recordings.get(tx, recording_id)).state is RecordingState.FINISHED:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streamarchive.clock import to_ms
 from streamarchive.media import assembly, packets
-from streamarchive.media.commands import PLAYABLE_AUDIO, PLAYABLE_VIDEO, Part, Reel, Tracks
+from streamarchive.media.joining import PLAYABLE_AUDIO, PLAYABLE_VIDEO, Part, Reel, Tracks
 from streamarchive.media.packets import Reading
 from streamarchive.media.probe import probe
 from streamarchive.media.segments import read_times

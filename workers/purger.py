@@ -38,14 +38,16 @@ async def purge(job: JobRun) -> None:
     disk.require_room(await services.store.free_fraction())
     async with workshop(services, recording_id, "purge") as folder:
         for number, purged in enumerate(ranges):
-            job.report(number / len(ranges), "deleting a part for good")
+            job.report(number / len(ranges))
             gone = withheld.in_media(purged.stretch, recording.duration_ms)
             await _purge_segments(job, purged, gone, folder)
             await _purge_files(job, recording, purged, gone, folder)
             async with services.database.write() as tx:
                 await purging.forget_words(tx, purged)
             await _delete_doomed(job, purged)
-    await services.database.forget()
+    async with services.database.read() as connection:
+        is_quiet = not await recordings.open_recordings(connection)
+    await services.database.forget(is_quiet=is_quiet)
     async with services.database.write() as tx:
         for purged in ranges:
             await purging.done(tx, purged)
@@ -110,11 +112,7 @@ async def _make_upload_again(job: JobRun, original: Asset, gone: Stretch, folder
         found = await probe(source, name="the upload")
         suffix, media_type = (".mp4", "video/mp4") if found.has_video else (".m4a", "audio/mp4")
         made = folder / f"left{suffix}"
-
-        def report(done: float) -> None:
-            job.report(done, "deleting a part for good")
-
-        await assembly.make_playable(source, found.tracks, made, found.duration_ms, report, [gone])
+        await assembly.make_playable(source, found.tracks, made, found.duration_ms, job.report, [gone])
     return made, media_type
 
 

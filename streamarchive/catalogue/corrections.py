@@ -263,11 +263,14 @@ async def _expected(tx: AsyncConnection, cue_id: CueId, revision: int) -> Cue:
 
 
 async def _neighbour(tx: AsyncConnection, cue: Cue, side: str) -> Cue:
-    here = await cues.select_current(tx, _t.c.transcript_id == cue.transcript_id)
+    """The line beside it, as readers of its track see them."""
+    here = await tracks.lines(tx, cue.recording_id, cue.track)
     at = next(number for number, other in enumerate(here) if other.id == cue.id)
     other = at - 1 if side == "previous" else at + 1
     if not 0 <= other < len(here):
         raise EditError(f"there is no {side} line to merge this one with")
+    if here[other].transcript_id != cue.transcript_id:
+        raise EditError(f"the {side} line is shown as it is spoken; a translated one cannot be merged with it")
     return here[other]
 
 

@@ -31,6 +31,8 @@ from streamarchive.settings import redact
 
 _BUSY_SECONDS = 30
 _PATIENCE_SECONDS = 0.5
+_SOON_WRITTEN_BYTES = 1 << 28
+"""Takes a few seconds on a slow disk: a recorder renews its lease within fifteen."""
 _SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]")
 _LAST_STEPS = "streamarchive.last_steps"
 
@@ -94,12 +96,12 @@ class Database:
         except DBAPIError as error:
             raise DatabaseError(f"the catalogue {redact(self.url)} refused: {_reason(error)}") from error
 
-    async def forget(self) -> None:
+    async def forget(self, *, is_quiet: bool) -> None:
         """Leave nothing of what was deleted or replaced in SQLite's files. PostgreSQL has its own ways.
 
-        Pages that are free, or that rows have moved out of, keep what was in them (`secure_delete` overwrites
-        only some of it), so the file is written anew; meanwhile nobody else writes. Raises
-        `DatabaseUnavailableError` where others are in the way for long.
+        Pages that rows have moved out of keep what was in them (`secure_delete` overwrites the rest), so the file
+        is written anew; meanwhile nobody else writes, and unless it `is_quiet` a large one is left as it is.
+        Raises `DatabaseUnavailableError` where others are in the way for long.
         """
         if not self.is_sqlite:
             return
@@ -108,7 +110,8 @@ class Database:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             try:
                 await driver.execute_fetchall(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
-                await driver.execute_fetchall("VACUUM")
+                if is_quiet or await asyncio.to_thread(self._is_soon_written):
+                    await driver.execute_fetchall("VACUUM")
                 [(is_busy, *_)] = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.OperationalError as error:
                 raise DatabaseUnavailableError(f"the catalogue cannot be written anew: {error}") from error
@@ -116,6 +119,9 @@ class Database:
                 await driver.execute_fetchall(f"PRAGMA busy_timeout={round(_PATIENCE_SECONDS * 1000)}")
         if is_busy:
             raise DatabaseUnavailableError("readers keep the catalogue's log from being cut off; try again")
+
+    def _is_soon_written(self) -> bool:
+        return self.path is not None and self.path.stat().st_size <= _SOON_WRITTEN_BYTES
 
     async def close(self) -> None:
         """Close all connections."""
@@ -172,7 +178,7 @@ def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
         max_overflow=0,
         connect_args={"timeout": _PATIENCE_SECONDS if writes else _BUSY_SECONDS},
     )
-    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"]
+    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"]
     if not writes:
         pragmas.append("query_only=ON")
 

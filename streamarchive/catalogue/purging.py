@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, cues, interviews, recordings, tables, withheld
+from streamarchive.catalogue import cues, recordings, tables, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.withheld import WithheldRange
 from streamarchive.models import Asset, MediaSegment, RecordingId, Stretch, TranscriptId
@@ -72,8 +72,7 @@ async def forget_words(tx: AsyncConnection, purged: WithheldRange) -> None:
     )
     for transcript_id in (await tx.execute(mine)).scalars().all():
         await _forget_in(tx, TranscriptId(transcript_id), purged.stretch)
-    for interview_id in await interviews.ids_of_recording(tx, purged.recording_id):
-        await changes.publish(tx, "withheld", interview_id)
+    await withheld.announce(tx, purged.recording_id)
 
 
 async def _forget_in(tx: AsyncConnection, transcript_id: TranscriptId, stretch: Stretch) -> None:

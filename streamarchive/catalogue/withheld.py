@@ -204,7 +204,7 @@ async def withhold(
         outbox_id=await outbox.put_stretch(tx, recording_id, start_ms, end_ms),
     )
     range_id = (await tx.execute(statement.returning(_t.c.id))).scalar_one()
-    await _announce(tx, recording_id)
+    await announce(tx, recording_id)
     return await get(tx, range_id)
 
 
@@ -219,7 +219,7 @@ async def lift(tx: AsyncConnection, range_id: int) -> WithheldRange:
         raise UsageError("this part is shown again already")
     await tx.execute(update(_t).where(_t.c.id == range_id).values(lifted_at=await now(tx)))
     await outbox.put_stretch(tx, found.recording_id, found.stretch.start_ms, found.stretch.end_ms)
-    await _announce(tx, found.recording_id)
+    await announce(tx, found.recording_id)
     return await get(tx, range_id)
 
 
@@ -244,7 +244,7 @@ async def hold(tx: AsyncConnection, recording_id: RecordingId) -> None:
         await tx.execute(select(table.c.id).where(table.c.id == recording_id).with_for_update(key_share=True))
 
 
-async def _announce(tx: AsyncConnection, recording_id: RecordingId) -> None:
+async def announce(tx: AsyncConnection, recording_id: RecordingId) -> None:
     """Open pages read their lines anew, forget what is being said, and play something else."""
     await captioning.say(tx, recording_id, {"text": "", "lang": "", "certain": 0, "start_ms": 0})
     for interview_id in await interviews.ids_of_recording(tx, recording_id):

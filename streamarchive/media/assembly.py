@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from streamarchive.errors import MediaError, StorageError
-from streamarchive.media import commands, sandbox
-from streamarchive.media.commands import Part, Reel, Tracks
+from streamarchive.media import commands, joining, sandbox
+from streamarchive.media.joining import Part, Reel, Tracks
 from streamarchive.media.probe import plain
 from streamarchive.models import Stretch
 
@@ -38,7 +38,7 @@ async def add_silence(part: Part, like: Path) -> Part:
     What the first take lacks, the concat demuxer would leave out of all.
     """
     file = part.file.with_suffix(".silent.ts")
-    arguments = commands.silence(part.file, like, file, duration_ticks=part.duration_ticks)
+    arguments = joining.silence(part.file, like, file, duration_ticks=part.duration_ticks)
     await _run(arguments, file, 0, lambda _: None)
     await asyncio.to_thread(part.file.unlink)
     return Part(file, part.duration_ticks)
@@ -47,7 +47,7 @@ async def add_silence(part: Part, like: Path) -> Part:
 async def as_second_track(part: Part) -> Part:
     """A take that has only sound, as `join` takes it for a reel of sound. Raises `MediaError`."""
     file = part.file.with_suffix(".sound.ts")
-    await _run(commands.as_second_track(part.file, file), file, 0, lambda _: None)
+    await _run(joining.as_second_track(part.file, file), file, 0, lambda _: None)
     await asyncio.to_thread(part.file.unlink)
     return Part(file, part.duration_ticks)
 
@@ -68,11 +68,11 @@ async def join(
     if sound is not None:
         scripts[target.with_suffix(".sound.ffconcat")] = sound
     for script, written in scripts.items():
-        text = commands.concat_script(written, sound_alone=written is sound)
+        text = joining.concat_script(written, sound_alone=written is sound)
         await asyncio.to_thread(script.write_text, text, encoding="utf-8")
     total_ms = sum(part.duration_ticks for part in reel.parts) // 90
     begins = {script: written.begins_ticks for script, written in scripts.items()}
-    await _run(commands.join(begins, target, tracks, left_out), target, total_ms, report)
+    await _run(joining.join(begins, target, tracks, left_out), target, total_ms, report)
 
 
 async def make_playable(
@@ -85,11 +85,11 @@ async def make_playable(
 ) -> None:
     """Turn an upload into an MP4 (M4A) that browsers play. Raises `MediaError`."""
     if not left_out:
-        await _run(commands.make_playable(source, target, tracks), target, total_ms, report)
+        await _run(joining.make_playable(source, target, tracks), target, total_ms, report)
         return
     middle = target.with_suffix(".mkv")
-    await _run(commands.in_milliseconds(source, middle, tracks), middle, total_ms, lambda _: None)
-    arguments = commands.make_playable_without(middle, target, tracks, left_out)
+    await _run(joining.in_milliseconds(source, middle, tracks), middle, total_ms, lambda _: None)
+    arguments = joining.make_playable_without(middle, target, tracks, left_out)
     await _run(arguments, target, total_ms, report)
     await asyncio.to_thread(middle.unlink)
 
@@ -97,7 +97,7 @@ async def make_playable(
 async def take_sound(source: Path, tracks: Tracks, target: Path) -> None:
     """Copy the sound of an MP4 into an M4A. Raises `MediaError`."""
     sound = Tracks(None, tracks.audio)
-    await _run(commands.make_playable(source, target, sound), target, 0, lambda _: None)
+    await _run(joining.make_playable(source, target, sound), target, 0, lambda _: None)
 
 
 async def take_picture(source: Path, target: Path, *, at_ms: int) -> None:

@@ -8,18 +8,14 @@ that no file name can pass for another protocol.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ffmpeg
 
-from streamarchive.clock import to_seconds
 from streamarchive.errors import MediaError
 from streamarchive.media.thumbnails import Strip
-from streamarchive.models import Stretch
 
 SEGMENT_SECONDS = 4
 """Wanted length of a media segment; a source with rarer key frames makes longer ones."""
@@ -78,7 +74,8 @@ def file_url(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def _arguments(stream: Any) -> list[str]:  # noqa: ANN401 - ffmpeg-python has no types
+def arguments(stream: Any) -> list[str]:  # noqa: ANN401 - ffmpeg-python has no types
+    """Of a graph of ffmpeg-python."""
     compiled: list[str] = ffmpeg.compile(stream, cmd=[])
     return compiled
 
@@ -126,9 +123,9 @@ def source_list(url: str, protocols: str, demuxers: str, **options: str | int) -
 
     The source gets whitelists of its own: with those of the list, it could pass for a list itself.
     """
-    lines = ["ffconcat version 1.0", f"file {_quoted(url)}"]
+    lines = ["ffconcat version 1.0", f"file {quoted(url)}"]
     whitelists = {"protocol_whitelist": protocols, "format_whitelist": demuxers}
-    lines += [f"option {name} {_quoted(str(value))}" for name, value in (whitelists | options).items()]
+    lines += [f"option {name} {quoted(str(value))}" for name, value in (whitelists | options).items()]
     return "\n".join(lines) + "\n"
 
 
@@ -137,7 +134,7 @@ def pushed_input() -> Any:  # noqa: ANN401
     return ffmpeg.input("pipe:0", protocol_whitelist="pipe", format_whitelist=PUSHED_DEMUXERS)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A word of the concat demuxer's script. Raises `MediaError` for what would be more than that.
 
     A line ends the word whatever its quotes: the next would be a directive, with which one can open any file.
@@ -190,7 +187,7 @@ def record(
         outputs.append(
             ffmpeg.output(source["a:0"], **_segments(pattern, SPOOL_SECONDS, encode_sound=encode_sound))
         )
-    return ["-v", "info", *_arguments(ffmpeg.merge_outputs(*outputs))]
+    return ["-v", "info", *arguments(ffmpeg.merge_outputs(*outputs))]
 
 
 LOOK_SECONDS = 2
@@ -205,13 +202,14 @@ def first_look(source: Any, *, picture: bool, sound: bool) -> list[str]:  # noqa
         outputs.append(ffmpeg.output(source["v:0"], "pipe:1", **jpeg))
     if sound:
         outputs.append(ffmpeg.output(source["a:0"], "-", af="volumedetect", t=LOOK_SECONDS, f="null"))
-    return ["-v", "info", "-codec_whitelist", DECODERS, *_arguments(ffmpeg.merge_outputs(*outputs))]
+    return ["-v", "info", "-codec_whitelist", DECODERS, *arguments(ffmpeg.merge_outputs(*outputs))]
 
 
 # --- reading files --------------------------------------------------------------------------------------
 
 
-def _file_input(path: Path, **options: Any) -> Any:  # noqa: ANN401
+def file_input(path: Path, **options: Any) -> Any:  # noqa: ANN401
+    """A file of ours, or an upload: it cannot make ffmpeg open anything else."""
     whitelists = {
         "protocol_whitelist": "file",
         "format_whitelist": FILE_DEMUXERS,
@@ -222,9 +220,9 @@ def _file_input(path: Path, **options: Any) -> Any:  # noqa: ANN401
 
 def inspect(path: Path, demuxers: str = FILE_DEMUXERS) -> list[str]:
     """Read every packet without decoding; what it is goes to stderr, how far it came to stdout."""
-    source = _file_input(path, format_whitelist=demuxers)
+    source = file_input(path, format_whitelist=demuxers)
     output = ffmpeg.output(source["V:0?"], source["a:0?"], "-", c="copy", f="null", progress="pipe:1")
-    return ["-v", "info", *_arguments(output)]
+    return ["-v", "info", *arguments(output)]
 
 
 def pcm(path: Path, channels: int = 1) -> list[str]:
@@ -232,7 +230,7 @@ def pcm(path: Path, channels: int = 1) -> list[str]:
 
     Where the sound begins later than the file, or is missing, there is silence: sample n is at n / 16000 s.
     """
-    return _samples(_file_input(path), channels, first_pts=0)
+    return _samples(file_input(path), channels, first_pts=0)
 
 
 def pcm_from_transport_stream(channels: int = 1) -> list[str]:
@@ -254,195 +252,7 @@ def pcm_from_transport_stream(channels: int = 1) -> list[str]:
 def _samples(source: Any, channels: int, **options: int) -> list[str]:  # noqa: ANN401
     sound = source["a:0"].filter("aresample", 16_000, **{"async": 1, **options})
     output = ffmpeg.output(sound, "pipe:1", f="f32le", ac=channels, acodec="pcm_f32le", flush_packets=1)
-    return _arguments(output)
-
-
-# --- assembling -----------------------------------------------------------------------------------------
-
-
-_SOUND_ID = 0x101
-"""Of the second track of an MPEG-TS that ffmpeg writes, which in recordings with a picture is the sound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A file of one take and how long it lasts on the media clock."""
-
-    file: Path
-    duration_ticks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reel:
-    """Parts that follow each other; the first begins at `begins_ticks` of the media clock."""
-
-    parts: tuple[Part, ...]
-    begins_ticks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tracks:
-    """The codecs of a source as ffmpeg names them (``h264``, ``aac``); None where there is no such track."""
-
-    video: str | None
-    audio: str | None
-
-
-PLAYABLE_VIDEO = frozenset({"h264", "hevc", "av1"})
-PLAYABLE_AUDIO = frozenset({"aac"})
-
-
-def concat_script(reel: Reel, *, sound_alone: bool = False) -> str:
-    """The concat demuxer's script: one file a take with an explicit duration, so that no error adds up.
-
-    It puts the first track of one file behind the first of the next; `sound_alone` goes by their ids.
-    """
-    lines = ["ffconcat version 1.0"]
-    if sound_alone:
-        lines += ["stream", f"exact_stream_id {_SOUND_ID:#x}"]
-    for part in reel.parts:
-        lines += [f"file {_quoted(file_url(part.file))}", f"duration {to_seconds(part.duration_ticks)}"]
-    return "\n".join(lines) + "\n"
-
-
-def as_second_track(take: Path, target: Path) -> list[str]:
-    """Give the sound of a take that has no picture the id that it has in those that do, at the same times."""
-    options = {"c": "copy", "streamid": f"0:{_SOUND_ID}", "muxdelay": 0, "muxpreload": 0, "f": "mpegts"}
-    return ["-y", "-copyts", *_arguments(ffmpeg.output(_file_input(take)["a:0"], file_url(target), **options))]
-
-
-def silence(take: Path, like: Path, target: Path, *, duration_ticks: int) -> list[str]:
-    """Give a take without sound a silent track, of the rate and the channels that the sound of `like` has."""
-    picture, sound = _file_input(take)["V:0"], _file_input(like, stream_loop=-1)["a:0"]
-    options = {"c:v": "copy", "c:a": "aac", "b:a": "32k", "af": "volume=0", "f": "mpegts"}
-    output = ffmpeg.output(picture, sound, file_url(target), t=to_seconds(duration_ticks), **options)
-    return ["-y", *_arguments(output)]
-
-
-def join(
-    scripts: Mapping[Path, int], target: Path, tracks: Tracks, left_out: Sequence[Stretch] = ()
-) -> list[str]:
-    """Join the takes of a script into a fast-start MP4 (without picture: M4A), copying what browsers play.
-
-    With each script comes when it begins, in ticks; if there are two, the second gives the sound. What is left
-    out keeps its place: the picture before it stands still, and there is no sound.
-    """
-    sources = [_script_input(script, begins_ticks) for script, begins_ticks in scripts.items()]
-    picture, sound = Tracks(tracks.video, None), Tracks(None, tracks.audio)
-    streams = [*_tracks_of(sources[0], picture), *_tracks_of(sources[-1], sound)]
-    return _playable(streams, target, tracks, left_out)
-
-
-def _script_input(script: Path, begins_ticks: int) -> Any:  # noqa: ANN401
-    later = {"itsoffset": to_seconds(begins_ticks)} if begins_ticks else {}
-    return ffmpeg.input(
-        file_url(script),
-        **later,
-        f="concat",
-        safe=0,
-        protocol_whitelist="file",
-        format_whitelist="concat,mpegts",
-        codec_whitelist=DECODERS,
-    )
-
-
-def make_playable(source: Path, target: Path, tracks: Tracks) -> list[str]:
-    """Turn any accepted file into a fast-start MP4 (M4A); what browsers cannot play is encoded anew."""
-    return _playable(_tracks_of(_file_input(source), tracks), target, tracks, ())
-
-
-def in_milliseconds(source: Path, target: Path, tracks: Tracks) -> list[str]:
-    """Copy any accepted file into Matroska, whose times are milliseconds."""
-    streams = _tracks_of(_file_input(source), tracks)
-    return [
-        "-y",
-        *_arguments(
-            ffmpeg.output(*streams, file_url(target), c="copy", f="matroska", avoid_negative_ts="disabled")
-        ),
-    ]
-
-
-def make_playable_without(source: Path, target: Path, tracks: Tracks, left_out: Sequence[Stretch]) -> list[str]:
-    """The same of what `in_milliseconds` has made: the filter that leaves packets out counts in the file's units.
-
-    ffmpeg 5.1 gives it times in the units of the file to be written, and says that they are those of the source.
-    """
-    # Sound that begins a frame before the picture would move the picture.
-    streams = _tracks_of(_file_input(source), tracks)
-    return ["-copyts", *_playable(streams, target, tracks, left_out, video_track_timescale=1000)]
-
-
-def _playable(
-    streams: Sequence[Any],
-    target: Path,
-    tracks: Tracks,
-    left_out: Sequence[Stretch],
-    **more: int,
-) -> list[str]:
-    options: dict[str, Any] = {
-        "f": "mp4" if tracks.video else "ipod",
-        "movflags": "+faststart",
-        "map_metadata": -1,
-        "map_chapters": -1,
-        "progress": "pipe:1",
-    }
-    options |= _video_options(tracks.video, left_out) | _audio_options(tracks.audio, left_out)
-    return ["-y", *_arguments(ffmpeg.output(*streams, file_url(target), **options, **more))]
-
-
-def _tracks_of(source: Any, tracks: Tracks) -> list[Any]:  # noqa: ANN401
-    return [source[selector] for selector, codec in (("V:0", tracks.video), ("a:0", tracks.audio)) if codec]
-
-
-def _video_options(codec: str | None, left_out: Sequence[Stretch]) -> dict[str, Any]:
-    if codec is None:
-        return {}
-    if codec in PLAYABLE_VIDEO:
-        # Safari plays HEVC under this tag only.
-        tag = {"tag:v": "hvc1"} if codec == "hevc" else {}
-        holes = {"bsf:v": ",".join(map(_without_packets, left_out))} if left_out else {}
-        return {"c:v": "copy"} | tag | holes
-    # H.264 in 4:2:0 has even sides; some sources have not.
-    even = "scale=trunc(iw/2)*2:trunc(ih/2)*2"
-    kept = [f"select='not({_between(stretch)})'" for stretch in left_out]
-    filters = ",".join([*kept, even])
-    return {"c:v": "libx264", "preset": "veryfast", "crf": 21, "pix_fmt": "yuv420p", "g": 100, "vf": filters}
-
-
-def _between(stretch: Stretch) -> str:
-    """Whether a frame has any part in this, with a tenth of a second to spare: so long it may last."""
-    return f"between(t,{(stretch.start_ms - 100) / 1000:.3f},{(stretch.end_ms + 100) / 1000:.3f})"
-
-
-def _without_packets(stretch: Stretch) -> str:
-    """A filter of packets that are copied: without those of a stretch, and then up to where decoding can begin.
-
-    The registers: 0 is 0 before the stretch, 1 in it and 2 behind it, 1 the time of the key frame that ended it.
-    A picture that is shown before that key frame and comes after it refers to what was left out.
-    """
-    start, end = (f"{ms / 1000:.3f}" for ms in (stretch.start_ms, stretch.end_ms))
-    enters = f"if(eq(ld(0),0)*gte(pts*tb,{start}),st(0,1))"
-    leaves = f"if(eq(ld(0),1)*key*gte(pts*tb,{end}),st(0,2)+st(1,pts))"
-    drops = "eq(ld(0),1)+eq(ld(0),2)*lt(pts,ld(1))"
-    return f"noise=drop='{enters};{leaves};{drops}'"
-
-
-def _audio_options(codec: str | None, left_out: Sequence[Stretch]) -> dict[str, Any]:
-    if codec is None:
-        return {}
-    if left_out:
-        # Encoded anew: players stumble over a sound that pauses, and two encoders' frames do not mix.
-        muted = [f"volume=volume=0:enable='{_between(stretch)}'" for stretch in left_out]
-        filters = ",".join(["aresample=async=1:first_pts=0", "asetnsamples=n=1024:p=0", *muted])
-        return {"c:a": "aac", "b:a": "160k", "af": filters}
-    return {"c:a": "copy"} if codec in PLAYABLE_AUDIO else {"c:a": "aac", "b:a": "160k"}
-
-
-def poster(source: Path, target: Path, *, at_ms: int) -> list[str]:
-    """One picture as JPEG, at most 1280 wide."""
-    picture = _file_input(source, ss=f"{at_ms}ms")["V:0"]
-    options = {"frames:v": 1, "vf": "scale=min(1280\\,iw):-2", "q:v": 3, "f": "mjpeg", "pix_fmt": "yuvj420p"}
-    return ["-y", *_arguments(ffmpeg.output(picture, file_url(target), **options))]
+    return arguments(output)
 
 
 # --- looking at a finished file -----------------------------------------------------------------------------
@@ -450,9 +260,16 @@ def poster(source: Path, target: Path, *, at_ms: int) -> list[str]:
 
 def count(path: Path) -> list[str]:
     """Read every packet of the tracks that are kept; how many there are is said on stderr."""
-    source = _file_input(path)
+    source = file_input(path)
     output = ffmpeg.output(source["V:0?"], source["a:0?"], "-", c="copy", f="null")
-    return ["-v", "verbose", *_arguments(output)]
+    return ["-v", "verbose", *arguments(output)]
+
+
+def poster(source: Path, target: Path, *, at_ms: int) -> list[str]:
+    """One picture as JPEG, at most 1280 wide."""
+    picture = file_input(source, ss=f"{at_ms}ms")["V:0"]
+    options = {"frames:v": 1, "vf": "scale=min(1280\\,iw):-2", "q:v": 3, "f": "mjpeg", "pix_fmt": "yuvj420p"}
+    return ["-y", *arguments(ffmpeg.output(picture, file_url(target), **options))]
 
 
 def survey(path: Path, strip: tuple[Path, Strip] | None, peaks_rate: int | None) -> list[str]:
@@ -463,7 +280,7 @@ def survey(path: Path, strip: tuple[Path, Strip] | None, peaks_rate: int | None)
     EBU R128, and what was read and decoded.
     """
     outputs, progress = [], {} if peaks_rate else {"progress": "pipe:1"}
-    source = _file_input(path, **({"skip_frame:v": "nokey"} if strip else {}))
+    source = file_input(path, **({"skip_frame:v": "nokey"} if strip else {}))
     if strip is not None:
         file, plan = strip
         keys, pictures = _split(source["V:0"], "split")
@@ -476,7 +293,7 @@ def survey(path: Path, strip: tuple[Path, Strip] | None, peaks_rate: int | None)
         outputs.append(ffmpeg.output(measured, "-", f="null"))
         mono = low.filter("aresample", peaks_rate, **{"async": 1, "first_pts": 0})
         outputs.append(ffmpeg.output(mono, "pipe:1", f="s16le", ac=1, acodec="pcm_s16le"))
-    return ["-y", "-v", "verbose", *_arguments(ffmpeg.merge_outputs(*outputs))]
+    return ["-y", "-v", "verbose", *arguments(ffmpeg.merge_outputs(*outputs))]
 
 
 _JPEG = {"frames:v": 1, "f": "mjpeg", "pix_fmt": "yuvj420p"}
@@ -499,5 +316,5 @@ def _tiles(pictures: Any, plan: Strip) -> Any:  # noqa: ANN401
 
 def first_picture(path: Path, width: int) -> list[str]:
     """The first picture of a media segment as JPEG on stdout, at most this wide."""
-    picture = _file_input(path)["V:0"]
-    return _arguments(ffmpeg.output(picture, "pipe:1", vf=f"scale=min({width}\\,iw):-2", **_JPEG, **{"q:v": 4}))
+    picture = file_input(path)["V:0"]
+    return arguments(ffmpeg.output(picture, "pipe:1", vf=f"scale=min({width}\\,iw):-2", **_JPEG, **{"q:v": 4}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -18,6 +19,7 @@ from streamarchive.catalogue import (
     speakers,
     suggestions,
     tables,
+    tracks,
     transcripts,
 )
 from streamarchive.catalogue.corrections import StaleCueError
@@ -466,3 +468,30 @@ async def test_any_script_can_be_typed(desk: Desk, text: str) -> None:
     assert done.cues[0].text == text.replace("\u0000", "").replace("\u202e", "")
     await desk.hear(FINAL)
     assert done.cues[0].text in await desk.texts()
+
+
+async def test_a_translated_line_is_not_merged_over_one_that_is_shown_as_spoken(desk: Desk) -> None:
+    spoken = [replace(heard(at, "一", "二"), lang="zh") for at in (0, 6_000, 9_000)]
+    await desk.hear([spoken[0], heard(3_000, "In", "English."), *spoken[1:]])
+    async with desk.database.write() as tx:
+        run = await transcripts.begin_run(
+            tx,
+            desk.recording_id,
+            RunStage.TRANSLATION,
+            engine="test",
+            model="tiny",
+            model_identity="tiny",
+            track="en",
+        )
+        await transcripts.append(tx, run, [heard(at, "One", "two.") for at in (0, 6_000, 9_000)], 60_000)
+        await transcripts.adopt(tx, run)
+    async with desk.database.read() as connection:
+        shown = await tracks.lines(connection, desk.recording_id, "en")
+    assert [cue.track for cue in shown] == ["en", "", "en", "en"]
+    for cue, side in ((shown[0], "next"), (shown[2], "previous")):
+        with pytest.raises(EditError, match="as it is spoken"):
+            async with desk.database.write() as tx:
+                await corrections.merge(tx, cue.id, cue.revision, side, desk.editor)
+    async with desk.database.write() as tx:
+        done = await corrections.merge(tx, shown[2].id, shown[2].revision, "next", desk.editor)
+    assert [cue.text for cue in done.cues] == ["One two. One two."]

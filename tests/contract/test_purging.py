@@ -8,6 +8,7 @@ from sqlalchemy import select
 from streamarchive import withholding
 from streamarchive.catalogue import (
     accounts,
+    captioning,
     corrections,
     outbox,
     purging,
@@ -49,6 +50,8 @@ async def test_lines_history_and_what_machines_heard_are_emptied(database: Datab
     assert "canary" in await everything(database)
     async with database.write() as tx:
         found = await withholding.withhold(tx, recording_id, 10_500, 11_000)
+        late = {"text": "the canary", "lang": "en", "certain": 0, "start_ms": 10_600}
+        await captioning.say(tx, recording_id, late)  # whoever says so was killed before it said more
         await withholding.purge(tx, found.id)
     async with database.write() as tx:
         [purged] = await purging.asked(tx, recording_id)

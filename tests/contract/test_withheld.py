@@ -189,6 +189,17 @@ async def test_files_are_given_only_if_all_that_is_in_them_may_be_shown(database
     assert await given() == set()  # an upload with a cut is not given out whole
 
 
+async def test_the_files_of_a_recording_that_is_chosen_are_made_to_match_the_cut(database: Database) -> None:
+    interview_id, recording_id = await recorded(database)
+    async with database.write() as tx:
+        await recordings.create_uploaded(tx, interview_id, duration_ms=60_000, has_video=True, damage=None)
+        await withholding.cut(tx, interview_id, 1_000, 5_000)
+        assert await jobs.of_recording(tx, recording_id) == []
+        await withholding.choose(tx, interview_id, recording_id)
+        assert [job.kind for job in await jobs.of_recording(tx, recording_id)] == ["finalise"]
+    assert (await interview(database, interview_id)).recording_id == recording_id
+
+
 async def test_a_file_of_which_nobody_knows_what_it_shows_is_given_while_nothing_is_hidden(
     database: Database,
 ) -> None:

@@ -264,7 +264,7 @@ async def choose_recording(request: web.Request) -> web.StreamResponse:
         if wanted is None:
             raise NotFoundError("this interview has no such recording")
         if wanted != interview.recording_id:
-            await interviews.attach(tx, interview.id, RecordingId(wanted))
+            await withholding.choose(tx, interview.id, RecordingId(wanted))
             about = {"from": interview.recording_id, "to": wanted}
             await auth.note(tx, request, "recording chosen", interview.id, about)
     raise _back(request, "chosen", "recording")
