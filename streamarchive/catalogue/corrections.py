@@ -178,8 +178,8 @@ async def restore(
     past = next((past for past in (*step.before, *step.after) if past.cue_id == cue_id), None)
     if past is None:
         raise NotFoundError(f"revision {revision_id} is not about cue {cue_id}")
-    if not all(line.line.text for line in step.before):
-        raise EditError("the words that it was done to have been deleted for good")
+    if not all(one.line.text for one in step.before):
+        raise EditError("the words that it was done to have been deleted for good; it cannot be taken back")
     if {past.cue_id for past in step.before} != {past.cue_id for past in step.after}:
         return await _undone(tx, step, user_id)
     cue = await _expected(tx, cue_id, revision)

@@ -150,11 +150,11 @@ async def commit_segment(
         .values(origin_pts=origin_pts)
     )
     end_ticks = segment.start_ticks + segment.duration_ticks
-    values = {"duration_ticks": end_ticks} | (
-        {"has_video": True} if has_video else {}
-    )  # a later take may have none
+    seen = {"has_video": True} if has_video else {}  # a later take may have none
     await tx.execute(
-        update(tables.recording).where(tables.recording.c.id == segment.recording_id).values(**values)
+        update(tables.recording)
+        .where(tables.recording.c.id == segment.recording_id)
+        .values(duration_ticks=end_ticks, **seen)
     )
     if await _close_gap(tx, segment, first=first, joined=joined):
         await _tell_all(tx, current, segment.recording_id, "gap", {})
