@@ -161,7 +161,7 @@ class WindowMaker:
                 at, within = -_word_border(spoken, random), False
             end = at + spoken.utterance.length
             if end > length:
-                if length - at > SAMPLE_RATE // 3 and random.random() < 0.7:
+                if length - at > SAMPLE_RATE // 3 and random.random() < 0.5:
                     yield _Placed(spoken, at, length / SAMPLE_RATE, cut=True)
                 return
             yield _Placed(spoken, at, end / SAMPLE_RATE - _MARGIN)
@@ -245,7 +245,9 @@ class WindowMaker:
             for token in self._vocabulary.timed(said.text, said.language, said.words)
         ]
         kept = [token for token in moved if token.start > -0.01]
-        if one.cut:
+        last = said.words[-1]
+        heard_all = shift + (last.start_ms + _HEARD * (last.end_ms - last.start_ms)) / 1000 <= one.ends
+        if one.cut and not heard_all:  # with its last word a sentence has its mark
             kept = [t for t in kept if t.start + _HEARD * max(0.0, t.end - t.start) <= one.ends]
         return kept
 
