@@ -11,6 +11,7 @@ from aiohttp import web
 from streamarchive.catalogue.database import Database
 from streamarchive.demo import director, recogniser
 from streamarchive.demo.control import BroadcasterAwayError, BroadcasterClient, Figures
+from streamarchive.demo.grammar import LANGUAGES, grammar
 from streamarchive.models import Interview
 
 from .languages import Language
@@ -51,6 +52,8 @@ class Desk:
     def __init__(self, control: str, database: Database) -> None:
         """`control` is the address of the broadcaster's control interface."""
         self.broadcaster = BroadcasterClient(control)
+        for code in LANGUAGES:
+            grammar(code)  # pages need it; read from the disk here, not on the event loop
         self.strip = Strip(recogniser.words(), None, Figures())
         self._database = database
         self._read_at = 0.0
