@@ -196,7 +196,7 @@ class Searching:
         interviews = interviews.intersection(*(_buckets(answer) for answer in answers[: len(met)]))
         timed_out |= any(answer["timed_out"] for answer in answers[: len(met)])
         near = windows.intersection(*(_buckets(answer) for answer in answers[len(met) :]))
-        return Narrowed([InterviewId(each) for each in interviews], near, timed_out)
+        return Narrowed(tuple(InterviewId(each) for each in interviews), near, timed_out)
 
     async def _sizes(self, request: Request) -> list[Total]:
         """How many documents each of several clauses is in; of one alone nobody needs to know."""
