@@ -204,7 +204,7 @@ def _measured(part: Part, inside: Sequence[Item]) -> Unit:
         and item.heard.atom.text == item.ours.atom.text
         and not item.heard.unit.word.estimated
     ]
-    if len(answers) != len(unit.tokens):
+    if not answers or len(answers) != len(unit.tokens):
         return unit
     start, end = answers[0].atom.start_ms, answers[-1].atom.end_ms
     return replace(unit, word=replace(unit.word, start_ms=start, end_ms=end, estimated=False))

@@ -190,8 +190,13 @@ def _key(at: int, owners: Sequence[int | None]) -> tuple[bool, int]:
 def _wordless(line: TimedText) -> Unit:
     """Punctuation alone: one unit, as long as its line's words or as the line."""
     if line.words:
-        locked = any(word.locked for word in line.words)
-        word = Word(line.text.strip(), line.words[0].start_ms, line.words[-1].end_ms, locked=locked)
+        word = Word(
+            line.text.strip(),
+            line.words[0].start_ms,
+            line.words[-1].end_ms,
+            locked=any(word.locked for word in line.words),
+            estimated=any(word.estimated for word in line.words),
+        )
     else:
         word = Word(line.text.strip(), line.start_ms, line.end_ms, estimated=True)
     return Unit(line.text, (), word)
