@@ -237,13 +237,7 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
     """The changes of one interview, each kind once, with current values; all bear the id of the last."""
     last, kinds = batch[-1].id, {change.kind for change in batch}
     cue_changes = [change.payload for change in batch if change.kind == "cues"]
-    found: list[Message] = []
-    if any(payload.get("whole") for payload in cue_changes):
-        found.append(Message(last, "whole"))
-    elif cue_changes:
-        viewers = await _lines(connection, interview, cue_changes)
-        editors = await _lines(connection, interview, cue_changes, withheld_too=True)
-        found.append(Message(last, "lines", viewers, for_editors=editors if interview.withheld else None))
+    found = [await _of_lines(connection, interview, last, cue_changes)] if cue_changes else []
     if "said" in kinds:
         said = [change.payload for change in batch if change.kind == "said"]
         if await _is_shown(connection, interview, said[-1]):
@@ -261,6 +255,18 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
     if "withheld" in kinds:
         found.append(Message(last, "withheld"))
     return found
+
+
+async def _of_lines(
+    connection: AsyncConnection, interview: Interview, last: int, payloads: Sequence[dict[str, Any] | Any]
+) -> Message:
+    if any(payload.get("whole") for payload in payloads):
+        return Message(last, "whole")
+    viewers = await _lines(connection, interview, payloads)
+    if not interview.withheld:
+        return Message(last, "lines", viewers)
+    editors = await _lines(connection, interview, payloads, withheld_too=True)
+    return Message(last, "lines", viewers, for_editors=editors)
 
 
 async def _is_shown(connection: AsyncConnection, interview: Interview, said: Mapping[str, Any]) -> bool:
