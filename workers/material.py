@@ -11,7 +11,8 @@ from pathlib import Path
 
 from streamarchive.clock import to_ms
 from streamarchive.media import assembly, packets
-from streamarchive.media.joining import PLAYABLE_AUDIO, PLAYABLE_VIDEO, Part, Reel, Tracks
+from streamarchive.media.codecs import PLAYABLE_AUDIO, PLAYABLE_VIDEO, Tracks
+from streamarchive.media.joining import Part, Reel
 from streamarchive.media.packets import Reading
 from streamarchive.media.probe import probe
 from streamarchive.media.segments import read_times
@@ -44,9 +45,7 @@ class Takes:
 
     async def tracks(self, store: MediaStore) -> Tracks:
         """The picture of the first take that has one, and the sound of the first that has any."""
-        held = await self._held(store)
-        video = next((tracks.video for tracks in held if tracks.video), None)
-        return Tracks(video, next((tracks.audio for tracks in held if tracks.audio), None))
+        return _first(await self._held(store))
 
     async def _held(self, store: MediaStore) -> list[Tracks]:
         """What each take has."""
@@ -58,13 +57,13 @@ class Takes:
 
     async def make(self, store: MediaStore, folder: Path, target: Path, report: Report) -> None:
         """Join them. Raises `MediaError`, `NotFoundError`."""
-        tracks, parts = await self.tracks(store), await self._parts(store, folder, report)
-        reel, sound = await self._reels(store, parts)
+        held = await self._held(store)
+        reel, sound = await self._reels(held, await self._parts(store, folder, report))
 
         def tell(done: float) -> None:
             report(0.3 + 0.7 * done, "writing the file")
 
-        await assembly.join(reel, tracks, target, tell, self.left_out, sound)
+        await assembly.join(reel, _first(held), target, tell, self.left_out, sound)
 
     async def _parts(self, store: MediaStore, folder: Path, report: Report) -> list[Part]:
         """One file a take."""
@@ -77,9 +76,9 @@ class Takes:
             report(0.3 * (take[-1].sequence + 1) / len(self.segments), "putting the takes together")
         return parts
 
-    async def _reels(self, store: MediaStore, parts: list[Part]) -> tuple[Reel, Reel | None]:
+    async def _reels(self, held: Sequence[Tracks], parts: list[Part]) -> tuple[Reel, Reel | None]:
         """The takes as they follow each other; their sound by itself where some of them have no picture."""
-        held, begins_ticks = await self._held(store), self.segments[0].start_ticks
+        begins_ticks = self.segments[0].start_ticks
         heard = [bool(tracks.audio) for tracks in held]
         if _is_mixed(held):
             pictured = [bool(tracks.video) for tracks in held]
@@ -92,7 +91,7 @@ class Takes:
 
     async def expected(self, store: MediaStore, folder: Path) -> Expected:
         """What the file has to hold, counted in the segments themselves."""
-        tracks, held, counted = await self.tracks(store), await self._held(store), Reading()
+        held, counted = await self._held(store), Reading()
         takes = self._takes()
         for number, take in enumerate(takes):
             file = folder / f"take-{number}.ts"
@@ -106,7 +105,7 @@ class Takes:
         expected = Expected(
             duration_ms=to_ms(self.segments[-1].end_ticks),
             tolerance_ms=TOLERANCE_MS,
-            packets=_copied(counted, tracks),
+            packets=_copied(counted, _first(held)),
             slack=_TORN_PACKETS * torn,
             key_frames=pictured,
         )
@@ -173,6 +172,12 @@ class Upload:
 
 
 Material = Takes | Upload
+
+
+def _first(held: Sequence[Tracks]) -> Tracks:
+    """The first picture and the first sound that there is in any take."""
+    video = next((tracks.video for tracks in held if tracks.video), None)
+    return Tracks(video, next((tracks.audio for tracks in held if tracks.audio), None))
 
 
 def _is_mixed(held: Sequence[Tracks]) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from streamarchive.errors import MediaError, StorageError
 from streamarchive.media import commands, joining, sandbox
-from streamarchive.media.joining import Part, Reel, Tracks
+from streamarchive.media.codecs import Tracks
+from streamarchive.media.joining import Part, Reel
 from streamarchive.media.probe import plain
 from streamarchive.models import Stretch
 

@@ -13,6 +13,7 @@ from typing import Any
 import ffmpeg
 
 from streamarchive.clock import to_seconds
+from streamarchive.media.codecs import PLAYABLE_AUDIO, PLAYABLE_VIDEO, Tracks
 from streamarchive.media.commands import DECODERS, arguments, file_input, file_url, quoted
 from streamarchive.models import Stretch
 
@@ -34,18 +35,6 @@ class Reel:
 
     parts: tuple[Part, ...]
     begins_ticks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tracks:
-    """The codecs of a source as ffmpeg names them (``h264``, ``aac``); None where there is no such track."""
-
-    video: str | None
-    audio: str | None
-
-
-PLAYABLE_VIDEO = frozenset({"h264", "hevc", "av1"})
-PLAYABLE_AUDIO = frozenset({"aac"})
 
 
 def concat_script(reel: Reel, *, sound_alone: bool = False) -> str:

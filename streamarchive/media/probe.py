@@ -14,7 +14,7 @@ from pathlib import Path
 
 from streamarchive.errors import UnreadableMediaError
 from streamarchive.media import commands, sandbox
-from streamarchive.media.joining import Tracks
+from streamarchive.media.codecs import Tracks
 
 HEAD_BYTES = 4096
 _STDERR_LINES = 4000

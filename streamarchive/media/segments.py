@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from streamarchive.clock import PTS_MODULUS, TICKS_PER_SECOND, unwrap
 from streamarchive.errors import UnreadableMediaError
-from streamarchive.media.joining import Tracks
+from streamarchive.media.codecs import Tracks
 
 PACKET_BYTES = 188
 SYNC_BYTE = 0x47
