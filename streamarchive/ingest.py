@@ -217,7 +217,7 @@ async def _catalogue(
         tx, interview_id, duration_ms=info.duration_ms, has_video=info.has_video, damage=info.damage
     )
     await recordings.put_asset(tx, recording_id, AssetKind.ORIGINAL, stored, _media_type(info), stored.sha256)
-    await jobs.enqueue(tx, "finalise", str(recording_id), recording_id=recording_id)
+    await jobs.enqueue(tx, jobs.FINALISE, str(recording_id), recording_id=recording_id)
     if lines is None:
         await jobs.enqueue(tx, "transcribe", str(recording_id), recording_id=recording_id)
     else:

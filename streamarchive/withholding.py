@@ -13,8 +13,6 @@ from streamarchive.catalogue import cuts, interviews, recordings, withheld
 from streamarchive.catalogue.withheld import WithheldRange
 from streamarchive.models import InterviewId, RecordingId, RecordingState
 
-FINALISE, PURGE = "finalise", "purge"
-
 
 async def withhold(
     tx: AsyncConnection,
@@ -41,7 +39,7 @@ async def lift(tx: AsyncConnection, range_id: int) -> WithheldRange:
 async def purge(tx: AsyncConnection, range_id: int) -> WithheldRange:
     """Delete this stretch for good: there is no way back. Raises `UsageError` while the recording is on air."""
     found = await withheld.ask_purge(tx, range_id)
-    await jobs.enqueue(tx, PURGE, str(found.recording_id), recording_id=found.recording_id)
+    await jobs.enqueue(tx, jobs.PURGE, str(found.recording_id), recording_id=found.recording_id)
     return found
 
 
@@ -62,4 +60,4 @@ async def choose(tx: AsyncConnection, interview_id: InterviewId, recording_id: R
 async def make_again(tx: AsyncConnection, recording_id: RecordingId) -> None:
     """Have the files of a recording made to match what may be shown of it; one on air has none yet."""
     if (await recordings.get(tx, recording_id)).state is RecordingState.FINISHED:
-        await jobs.enqueue(tx, FINALISE, str(recording_id), recording_id=recording_id)
+        await jobs.enqueue(tx, jobs.FINALISE, str(recording_id), recording_id=recording_id)

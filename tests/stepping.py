@@ -23,7 +23,7 @@ from tests.processes import child
 from workers import finaliser, retention
 from workers.runner import run_job
 
-HANDLERS = {finaliser.KIND: finaliser.finalise, retention.KIND: retention.release}
+HANDLERS = {jobs.FINALISE: finaliser.finalise, retention.KIND: retention.release}
 
 
 class Steps:

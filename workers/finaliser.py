@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from streamarchive import jobs
 from streamarchive.catalogue import recordings, withheld
 from streamarchive.errors import MediaError, NotFoundError, UnverifiedError
 from streamarchive.media import assembly, disk, packets, thumbnails, waveform
@@ -27,7 +28,6 @@ from .workshop import finished, workshop
 
 logger = logging.getLogger(__name__)
 
-KIND = "finalise"
 _POSTER_AT_MS = 10_000
 _MAKING, _LOOKING = 0.6, 0.35
 """Shares of the work, for its progress."""
@@ -59,7 +59,7 @@ class Made:
 
 async def run(services: Services, stop: asyncio.Event) -> None:
     """Until `stop`."""
-    handlers = {KIND: finalise, retention.KIND: retention.release, "purge": purger.purge}
+    handlers = {jobs.FINALISE: finalise, retention.KIND: retention.release, jobs.PURGE: purger.purge}
     await serve_jobs(services, handlers, stop)
 
 
@@ -79,7 +79,7 @@ async def finalise(job: JobRun) -> None:
         if await _is_made(connection, material, recording_id):
             return
     disk.require_room(await job.services.store.free_fraction())
-    async with workshop(job.services, recording_id, material.origin) as folder:
+    async with workshop(job.services, jobs.FINALISE, recording_id, material.origin) as folder:
         main, info = await _main(job, material, folder)
         found = await _verified(job, material, main, info, folder)
         picture_at_ms = _picture_at(material.left_out, recording.duration_ms)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from streamarchive import withholding
+from streamarchive import jobs, withholding
 from streamarchive.catalogue import purging, recordings, withheld
 from streamarchive.catalogue.withheld import WithheldRange
 from streamarchive.clock import TICKS_PER_MS
@@ -36,7 +36,7 @@ async def purge(job: JobRun) -> None:
         recording = await recordings.get(connection, recording_id)
         ranges = await purging.asked(connection, recording_id)
     disk.require_room(await services.store.free_fraction())
-    async with workshop(services, recording_id, "purge") as folder:
+    async with workshop(services, jobs.PURGE, recording_id, "") as folder:
         for number, purged in enumerate(ranges):
             job.report(number / len(ranges))
             gone = withheld.in_media(purged.stretch, recording.duration_ms)

@@ -19,12 +19,12 @@ _ABANDONED_SECONDS = 24 * 3600.0
 
 
 @asynccontextmanager
-async def workshop(services: Services, recording_id: RecordingId, origin: str) -> AsyncIterator[Path]:
-    """A folder with nothing in it but what an earlier attempt at the same has finished.
+async def workshop(services: Services, kind: str, recording_id: RecordingId, origin: str) -> AsyncIterator[Path]:
+    """A folder for jobs of this kind, with nothing in it but what an earlier attempt at the same has finished.
 
     It is gone afterwards, unless the work is to go on later: then its process was stopped.
     """
-    folder = _root(services) / str(recording_id)
+    folder = _root(services) / f"{kind}-{recording_id}"
     await asyncio.to_thread(_prepare, folder, origin)
     try:
         yield folder

@@ -18,7 +18,7 @@ from streamarchive.settings import Settings
 from tests.media import make
 from tests.stepping import kill_before
 from tests.takes import assets_of, finalise, record_takes
-from workers import finaliser, retention
+from workers import retention
 from workers.runner import run_job
 
 
@@ -174,7 +174,7 @@ async def test_a_kill_at_any_step_of_finalising_leaves_what_can_be_played(servic
     recording_id = await record_takes(services, source)
     await transcribed(services)
     killed, step = [], 1
-    while (name := await kill_before(services, finaliser.KIND, step)) is not None:
+    while (name := await kill_before(services, jobs.FINALISE, step)) is not None:
         killed.append(name)
         files, segments = await assets_of(services, recording_id)
         assert segments
@@ -184,7 +184,7 @@ async def test_a_kill_at_any_step_of_finalising_leaves_what_can_be_played(servic
         step = 1 if name == "behind a commit" else step + 4
     assert {"before ffmpeg", "before a file is kept"} <= set(killed)
     async with services.database.read() as connection:
-        [job] = [job for job in await jobs.of_recording(connection, recording_id) if job.kind == finaliser.KIND]
+        [job] = [job for job in await jobs.of_recording(connection, recording_id) if job.kind == jobs.FINALISE]
     assert job.state is JobState.DONE
     files, _ = await assets_of(services, recording_id)
     assert files[AssetKind.MP4].verified
