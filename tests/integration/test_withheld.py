@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from sqlalchemy import select
 
-from streamarchive import jobs
+from streamarchive import jobs, withholding
 from streamarchive.catalogue import captioning, corrections, interviews, tables, transcripts, withheld
-from streamarchive.models import AssetKind, Role
+from streamarchive.models import AssetKind, JobState, Role
 from tests import people
 from tests.site import SEGMENT_MS, draft
 from tests.waiting import until_async
@@ -351,3 +351,19 @@ async def test_every_step_is_in_the_audit_log_and_purging_is_for_admins(site, pr
         rows = (await connection.execute(select(tables.audit).order_by(tables.audit.c.id))).all()
     deeds = [(row.action, row.details.get("from_ms")) for row in rows if row.action.startswith("range")]
     assert deeds == [("range withheld", 5_000), ("range lifted", 5_000)]
+
+
+async def test_what_an_admin_has_had_deleted_for_good_cannot_be_cancelled(site, producer):
+    broadcast = await broadcast_with_canary(site)
+    interview = await site.interview(broadcast.interview_id)
+    await broadcast.end()
+    await withhold(producer, interview, **{"from": "5", "to": "11"})
+    async with site.services.database.write() as tx:
+        [held] = await withheld.of_recording(tx, interview.recording_id)
+        await withholding.purge(tx, held.id)
+        [job] = [job for job in await jobs.of_recording(tx, interview.recording_id) if job.kind == jobs.PURGE]
+    assert f"/jobs/{job.id}/cancel" not in (await producer.get(f"/desk/{interview.id}")).text
+    answer = await producer.post(f"/desk/{interview.id}/jobs/{job.id}/cancel")
+    assert (answer.status, "cannot be cancelled" in answer.text) == (409, True)
+    async with site.services.database.read() as connection:
+        assert (await jobs.get(connection, job.id)).state is JobState.QUEUED

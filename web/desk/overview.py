@@ -41,11 +41,18 @@ class Step:
     left_ms: int | None
     note: str
     error: str | None
+    is_final: bool = False
+    """Once asked for it is done: there is no way back."""
+
+    @property
+    def is_open(self) -> bool:
+        """It waits or runs."""
+        return self.state in (JobState.QUEUED, JobState.RUNNING)
 
     @property
     def can_cancel(self) -> bool:
-        """It waits or runs."""
-        return self.state in (JobState.QUEUED, JobState.RUNNING)
+        """It waits or runs, and may be left undone."""
+        return self.is_open and not self.is_final
 
     @property
     def can_retry(self) -> bool:
@@ -131,7 +138,7 @@ async def overview(
         refused=tuple(_refused(upload) for upload in _newest_refused(taken_in, moment)),
         sources=tuple(_source(stream, moment) for stream in live),
         versions=tuple(_version(recording, interview) for recording in kept),
-        busy=bool(arriving or live) or any(step.can_cancel for step in steps),
+        busy=bool(arriving or live) or any(step.is_open for step in steps),
     )
 
 
@@ -175,6 +182,7 @@ def _step(job: Job, label: str, language: Language) -> Step:
         left_ms=None if left is None else round(left.total_seconds() * 1000),
         note=job_note(job, language),
         error=job.last_error,
+        is_final=job.kind == jobs.PURGE,
     )
 
 

@@ -44,7 +44,12 @@ async def retry_task(tx: AsyncConnection, job: Job) -> None:
 
 
 async def cancel_task(tx: AsyncConnection, job: Job) -> UploadId | None:
-    """Never mind; the upload whose file nobody needs any more once `tx` is committed."""
+    """Never mind; the upload whose file nobody needs any more once `tx` is committed.
+
+    Raises `ConflictError` for what an admin has confirmed that there is no way back from.
+    """
+    if job.kind == jobs.PURGE:
+        raise ConflictError("an admin has had this part deleted for good; that cannot be cancelled")
     await jobs.cancel(tx, job.id)
     if job.kind != ingest.JOB:
         return None
