@@ -182,17 +182,12 @@ def moment(hit: answers.Moment, address: str, *, age: timedelta | None = None) -
     )
 
 
-def said_ago(segments: Sequence[MediaSegment], at_ms: int, now: datetime) -> timedelta | None:
-    """How long ago this moment of a broadcast was; None if there are no segments to tell by.
+def said_ago(segment: MediaSegment, at_ms: int, now: datetime) -> timedelta:
+    """How long ago this moment of a broadcast was, told by the media segment that holds it or by the newest.
 
     A segment arrives when its last picture has been taken. Captions may be ahead of the newest segment.
     """
-    holding = next((s for s in segments if to_ms(s.end_ticks) >= at_ms), None)
-    known = holding or (segments[-1] if segments else None)
-    if known is None:
-        return None
-    end_ms = to_ms(known.end_ticks)
-    said_at = known.arrived_at + timedelta(milliseconds=at_ms - end_ms)
+    said_at = segment.arrived_at + timedelta(milliseconds=at_ms - to_ms(segment.end_ticks))
     return max(now - said_at, timedelta(0))
 
 

@@ -411,9 +411,8 @@ async def _withheld(
     table = tables.withheld_range
     if not recording_ids:
         return {}
-    holding = (table.c.lifted_at.is_(None), table.c.purged_at.is_(None))
     rows = await connection.execute(
-        select(table).where(table.c.recording_id.in_(recording_ids), *holding).order_by(table.c.start_ms)
+        select(table).where(table.c.recording_id.in_(recording_ids), tables.withholds).order_by(table.c.start_ms)
     )
     found: dict[int | None, tuple[Stretch, ...]] = {}
     for row in rows:

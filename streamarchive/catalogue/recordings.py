@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, streams, tables
 from streamarchive.catalogue.database import now
+from streamarchive.clock import to_ticks
 from streamarchive.errors import NotFoundError
 from streamarchive.models import (
     Asset,
@@ -336,6 +337,21 @@ async def segments(
         table.c.deleted_at.is_(None),
     )
     return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
+
+
+async def segment_at(connection: AsyncConnection, recording_id: RecordingId, at_ms: int) -> MediaSegment | None:
+    """The one that holds this moment of the media clock, else the newest; None if there are none."""
+    table = tables.media_segment
+    mine = select(table).where(table.c.recording_id == recording_id, table.c.deleted_at.is_(None))
+    not_before = table.c.start_ticks + table.c.duration_ticks >= to_ticks(at_ms)
+    for statement in (
+        mine.where(not_before).order_by(table.c.sequence),
+        mine.order_by(table.c.sequence.desc()),
+    ):
+        row = (await connection.execute(statement.limit(1))).first()
+        if row is not None:
+            return segment_of(row)
+    return None
 
 
 async def has_segments(connection: AsyncConnection, recording_id: RecordingId) -> bool:

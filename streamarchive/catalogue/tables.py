@@ -245,6 +245,8 @@ withheld_range = _numbered(
     Column("outbox_id", Big, nullable=False, comment="search has forgotten the words once this row is gone"),
     Column("doomed", Json, nullable=False, server_default="[]", comment="keys of files that a purge deletes"),
 )
+withholds = withheld_range.c.lifted_at.is_(None) & withheld_range.c.purged_at.is_(None)
+"""Of a withheld range: there is something that nobody gets."""
 
 upload = _numbered(
     "upload",

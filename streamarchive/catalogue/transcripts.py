@@ -27,6 +27,7 @@ from streamarchive.models import (
     Cue,
     CueDraft,
     CueId,
+    Interview,
     InterviewId,
     RecordingId,
     RunId,
@@ -248,6 +249,25 @@ async def around(connection: AsyncConnection, recording_id: RecordingId, start_m
     )
 
 
+async def last_shown(connection: AsyncConnection, interview: Interview) -> Cue | None:
+    """The last line as spoken that people get of an interview."""
+    if interview.recording_id is None:
+        return None
+    conditions = [
+        tables.transcript.c.recording_id == interview.recording_id,
+        tables.transcript.c.kind == "spoken",
+        _t.c.deleted_at.is_(None),
+        *(or_(_t.c.start_ms >= part.end_ms, _t.c.end_ms <= part.start_ms) for part in interview.withheld),
+    ]
+    if interview.in_ms is not None:
+        conditions.append(_t.c.end_ms > interview.in_ms)
+    if interview.out_ms is not None:
+        conditions.append(_t.c.start_ms < interview.out_ms)
+    newest_first = cues.select_all().where(*conditions).order_by(_t.c.start_ms.desc(), _t.c.id.desc())
+    row = (await connection.execute(newest_first.limit(1))).first()
+    return cues.cue(row) if row else None
+
+
 async def newest(connection: AsyncConnection, limit: int) -> list[Cue]:
     """The lines made last, the newest first."""
     statement = cues.select_all().where(_t.c.deleted_at.is_(None)).order_by(_t.c.id.desc())
@@ -268,8 +288,7 @@ async def shown_lately(connection: AsyncConnection, limit: int) -> list[tuple[In
             ~exists(
                 select(held.c.id).where(
                     held.c.recording_id == interview.c.recording_id,
-                    held.c.lifted_at.is_(None),
-                    held.c.purged_at.is_(None),
+                    tables.withholds,
                     held.c.start_ms < last.c.end_ms,
                     held.c.end_ms > last.c.start_ms,
                 )

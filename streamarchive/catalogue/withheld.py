@@ -210,9 +210,7 @@ async def withhold(
 
 async def lift(tx: AsyncConnection, range_id: int) -> WithheldRange:
     """Everybody gets it again. Raises `UsageError` if it is lifted already, or is to be deleted for good."""
-    found = await get(tx, range_id)
-    await hold(tx, found.recording_id)
-    found = await get(tx, range_id)
+    found = await _held(tx, range_id)
     if found.purge_asked_at is not None:
         raise UsageError("this part is deleted for good; it cannot be shown again")
     if found.lifted_at is not None:
@@ -225,15 +223,19 @@ async def lift(tx: AsyncConnection, range_id: int) -> WithheldRange:
 
 async def ask_purge(tx: AsyncConnection, range_id: int) -> WithheldRange:
     """From now on it cannot be lifted: a job deletes it. Raises `UsageError` if it is lifted or still on air."""
-    found = await get(tx, range_id)
-    await hold(tx, found.recording_id)
-    found = await get(tx, range_id)
+    found = await _held(tx, range_id)
     if found.lifted_at is not None:
         raise UsageError("this part is shown again; withhold it first, then delete it for good")
     if (await recordings.get(tx, found.recording_id)).state is not RecordingState.FINISHED:
         raise UsageError("wait for the end of the broadcast; until then nobody gets this part anyway")
     if found.purge_asked_at is None:
         await tx.execute(update(_t).where(_t.c.id == range_id).values(purge_asked_at=await now(tx)))
+    return await get(tx, range_id)
+
+
+async def _held(tx: AsyncConnection, range_id: int) -> WithheldRange:
+    """As it is and stays until `tx` ends. Raises `NotFoundError`."""
+    await hold(tx, (await get(tx, range_id)).recording_id)
     return await get(tx, range_id)
 
 
@@ -258,7 +260,7 @@ async def unsettled(connection: AsyncConnection) -> set[InterviewId]:
     statement = (
         select(interview.c.id)
         .join(_t, _t.c.recording_id == interview.c.recording_id)
-        .where(_t.c.lifted_at.is_(None), _t.c.purged_at.is_(None), waits)
+        .where(tables.withholds, waits)
     )
     return {row.id for row in await connection.execute(statement)}
 

@@ -58,6 +58,10 @@ async def test_segments_are_read_as_they_were_committed(database: Database) -> N
         assert await recordings.segments(connection, air.recording_id, after_sequence=1) == committed[2:]
         assert await recordings.segment(connection, air.recording_id, 1) == committed[1]
         assert await recordings.segment(connection, air.recording_id, 7) is None
+        held = [
+            await recordings.segment_at(connection, air.recording_id, ms) for ms in (0, 4_001, 12_000, 60_000)
+        ]
+        assert held == [committed[0], committed[1], committed[2], committed[2]]
         [take] = await recordings.takes(connection, air.recording_id)
     assert (take.origin_pts, take.number, take.base_ticks) == (126_000, 0, 0)
     found = await recording(database, air.recording_id)

@@ -118,6 +118,8 @@ async def test_an_owner_may_write_from_several_tasks_at_once(database: Database)
             await streams.set_error(tx, stream, str(number))
 
     await asyncio.gather(*(write(number) for number in range(12)))
+    async with database.read() as connection:
+        assert (await streams.get(connection, stream_id)).last_error in map(str, range(12))
 
 
 async def test_what_is_released_can_be_claimed_at_once(database: Database) -> None:

@@ -58,6 +58,24 @@ async def withhold(database: Database, recording_id: RecordingId, start_ms: int,
         return (await withholding.withhold(tx, recording_id, start_ms, end_ms, reason="slander")).id
 
 
+async def test_the_last_line_that_is_shown_is_in_the_cut_and_not_withheld(database: Database) -> None:
+    interview_id, recording_id = await recorded(database)
+
+    async def last() -> str | None:
+        async with database.read() as connection:
+            found = await transcripts.last_shown(connection, await interviews.get(connection, interview_id))
+        return found.text if found else None
+
+    assert await last() == "after it"
+    await withhold(database, recording_id, 13_000, 60_000)
+    assert await last() == "the canary sings"
+    async with database.write() as tx:
+        await cuts.cut(tx, interview_id, None, 9_000)
+    assert await last() == "before it"
+    await withhold(database, recording_id, 0, 500)
+    assert await last() is None
+
+
 async def test_every_interview_of_the_recording_is_without_it_until_it_is_lifted(database: Database) -> None:
     interview_id, recording_id = await recorded(database)
     other = await factories.interview(database, "The other half")

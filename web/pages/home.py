@@ -85,6 +85,5 @@ def _duration_ms(interview: Interview, recording: Recording) -> int:
 
 
 async def _said_last(connection: AsyncConnection, interview: Interview) -> Text | None:
-    cues = await transcripts.of_recording(connection, interview.recording_id) if interview.recording_id else []
-    shown = next((cue for cue in reversed(cues) if interview.shows(cue.start_ms, cue.end_ms)), None)
+    shown = await transcripts.last_shown(connection, interview)
     return Text(shown.text, shown.lang) if shown else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import interviews, recordings, withheld
 from streamarchive.catalogue.database import now
-from streamarchive.models import Asset, AssetKind, InterviewId, MediaSegment, Recording, RecordingId, Stage
+from streamarchive.models import Asset, AssetKind, CueId, InterviewId, Recording, RecordingId, Stage
 from streamarchive.protocols import Query, Sort, Total
 from streamarchive.search import answers, finding, query
 
@@ -165,8 +165,8 @@ class _Showing:
     code: str
     recordings: Mapping[RecordingId, Recording]
     files: Mapping[RecordingId, Mapping[AssetKind, Asset]]
-    segments: Mapping[RecordingId, Sequence[MediaSegment]]
-    now: datetime
+    ages: Mapping[CueId, timedelta]
+    """How long ago what is on air was said."""
 
     @classmethod
     async def of(
@@ -175,13 +175,11 @@ class _Showing:
         """The results as the page shows them; in the view of moments each has one."""
         shown = [item.interview for item in found]
         ids = {interview.recording_id for interview in shown if interview.recording_id is not None}
-        live = {interview.recording_id for interview in shown if interview.stage is Stage.LIVE}
         showing = cls(
             code,
             await recordings.by_ids(connection, list(ids)),
             await recordings.assets_of(connection, list(ids)),
-            {key: await recordings.segments(connection, key) for key in live if key is not None},
-            await now(connection),
+            await _ages(connection, found),
         )
         return [showing.found(item) for item in found]
 
@@ -196,9 +194,25 @@ class _Showing:
         return Found(interview.id, shown, moments, total - len(moments))
 
     def _moments(self, item: answers.Found | answers.FoundMoment) -> tuple[Moment, ...]:
-        hits = item.moments if isinstance(item, answers.Found) else (item.moment,)
-        interview = item.interview
-        segments = self.segments.get(interview.recording_id, ()) if interview.recording_id is not None else ()
-        return tuple(
-            moment(hit, interview.address, age=said_ago(segments, hit.cue.end_ms, self.now)) for hit in hits
-        )
+        address = item.interview.address
+        return tuple(moment(hit, address, age=self.ages.get(hit.cue.id)) for hit in _hits(item))
+
+
+def _hits(item: answers.Found | answers.FoundMoment) -> tuple[answers.Moment, ...]:
+    return item.moments if isinstance(item, answers.Found) else (item.moment,)
+
+
+async def _ages(
+    connection: AsyncConnection, found: Sequence[answers.Found | answers.FoundMoment]
+) -> dict[CueId, timedelta]:
+    """How long ago the moments of interviews on air were."""
+    moment_now, ages = await now(connection), {}
+    for item in found:
+        recording_id = item.interview.recording_id
+        if item.interview.stage is not Stage.LIVE or recording_id is None:
+            continue
+        for hit in _hits(item):
+            segment = await recordings.segment_at(connection, recording_id, hit.cue.end_ms)
+            if segment is not None:
+                ages[hit.cue.id] = said_ago(segment, hit.cue.end_ms, moment_now)
+    return ages
