@@ -258,6 +258,7 @@ def test_the_card_is_read_by_the_engines(tmp_path):
     Card(figures, None, 1).write(file)
     told = checkpoints.card(str(file))
     assert told["languages"] == ["en", "zh"]
+    assert (told["translates"], told["prompts"]) == (False, False)
     assert told["figures"] == {"English word errors": 1.5, "file": 9.0}
     page = file.with_suffix(".md").read_text(encoding="utf-8")
     assert "| English word errors | 1.5 % | ≤ 5 % | yes |" in page

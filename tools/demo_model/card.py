@@ -46,6 +46,7 @@ class Card:
             "words": words,
             "languages": list(LANGUAGES),
             "translates": False,
+            "prompts": False,  # they harm it: see docs/decisions/0042
             "figures": {figure.name.strip(): figure.value for figure in self.figures},
             "limits": _LIMITS,
         }
