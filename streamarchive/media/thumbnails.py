@@ -6,9 +6,12 @@ fragment, ``thumbnails.jpg#xywh=160,0,160,90``, as players have agreed to write 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from streamarchive import captions
+from streamarchive.models import CueDraft
 
 MEDIA_TYPE = "image/jpeg"
 MOST = 300
@@ -61,16 +64,13 @@ def plan(duration_ms: int, width: int, height: int) -> Strip:
 
 def webvtt(strip: Strip, image: str, duration_ms: int) -> str:
     """The strip's map as WebVTT; `image` is the JPEG's address."""
-    lines = ["WEBVTT", ""]
+    return captions.to_vtt(_places(strip, image, duration_ms))
+
+
+def _places(strip: Strip, image: str, duration_ms: int) -> Iterator[CueDraft]:
     for number in range(strip.count):
         start = number * strip.interval_ms
-        end = max(min(start + strip.interval_ms, duration_ms), start + 1)
         row, column = divmod(number, strip.columns)
         place = f"{column * strip.width},{row * strip.height},{strip.width},{strip.height}"
-        lines += [f"{_clock(start)} --> {_clock(end)}", f"{image}#xywh={place}", ""]
-    return "\n".join(lines)
-
-
-def _clock(ms: int) -> str:
-    seconds, rest = divmod(ms, 1000)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest:03d}"
+        end = min(start + strip.interval_ms, duration_ms)
+        yield CueDraft(start, end, f"{image}#xywh={place}", "")

@@ -46,9 +46,9 @@ def test_the_map_says_where_each_picture_lies():
     text = thumbnails.webvtt(thumbnails.Strip(2000, 17, 15, 160, 90), "strip.jpg", 33_500)
     cues = text.split("\n\n")
     assert cues[0] == "WEBVTT"
-    assert cues[1] == "00:00:00.000 --> 00:00:02.000\nstrip.jpg#xywh=0,0,160,90"
-    assert cues[16] == "00:00:30.000 --> 00:00:32.000\nstrip.jpg#xywh=0,90,160,90"
-    assert cues[17] == "00:00:32.000 --> 00:00:33.500\nstrip.jpg#xywh=160,90,160,90\n"
+    assert cues[1] == "1\n00:00:00.000 --> 00:00:02.000\nstrip.jpg#xywh=0,0,160,90"
+    assert cues[16] == "16\n00:00:30.000 --> 00:00:32.000\nstrip.jpg#xywh=0,90,160,90"
+    assert cues[17] == "17\n00:00:32.000 --> 00:00:33.500\nstrip.jpg#xywh=160,90,160,90\n"
 
 
 # --- waveform -----------------------------------------------------------------------------------------------
