@@ -37,7 +37,7 @@ SAMPLE = 40
 
 async def purge(services):
     """Do the one job; how it ended."""
-    job = await jobs.claim(services.database, (withholding.PURGE,), "test")
+    job = await jobs.claim(services.database, (jobs.PURGE,), "test")
     await run_job(services, purger.purge, job, asyncio.Event())
     async with services.database.read() as connection:
         return await jobs.get(connection, job.id)
@@ -181,7 +181,7 @@ async def purge_until(say: Connection, folder: Path, step: int) -> None:
     """Purge in this process, up to a step."""
     async with open_services(Settings(data_dir=folder)) as opened:
         stopping = replace(opened, store=Stopping(opened.store, say, step))
-        claimed = await jobs.claim(opened.database, (withholding.PURGE,), f"step {step}")
+        claimed = await jobs.claim(opened.database, (jobs.PURGE,), f"step {step}")
         assert claimed is not None
         await run_job(stopping, purger.purge, claimed, asyncio.Event())
     say.send("done")
