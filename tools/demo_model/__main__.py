@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from tools.demo_model.synthesis import replace_text
 from tools.demo_model.training import Training
 from tools.demo_model.vocabulary import Vocabulary
 
-_WORKERS = 2
+_WORKERS = os.cpu_count() or 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,13 @@ class Work:
             tell(f"spoken: {shard.name} through {shard.codec} ({count} in this run, {len(wanted)} in all)")
         return [shard.name for shard in wanted]
 
+    def make(self) -> None:
+        """The checkpoint, if it is not there yet."""
+        if not self.checkpoint.is_file():
+            self.train(self.speak())
+
     def train(self, shards: list[str]) -> None:
         """Train to the end and export."""
-        if self.checkpoint.is_file():
-            return
         torch.set_num_threads(_WORKERS)
         torch.manual_seed(self.seed)
         corpus = Corpus(self.speech, shards)
@@ -122,7 +126,7 @@ def main() -> None:
         return
     work = Work(chosen.folder, sizes, chosen.seed, chosen.start)
     work.settle()
-    work.train(work.speak())
+    work.make()
     work.examine()
     if chosen.install:
         for suffix in (".pt", ".json", ".md"):
