@@ -47,7 +47,8 @@ bench: install-tools ## The measured claims, measured here in small (takes a whi
 	@set -e; run() { echo "== $$*"; .venv/bin/python "$$@"; }; \
 	run benchmarks/accuracy.py --minutes 5; \
 	run benchmarks/clocks.py; \
-	run benchmarks/live.py; \
+	run benchmarks/live.py --minutes 2; \
+	run benchmarks/policies.py; \
 	run benchmarks/recorder_crashes.py --kills 10 --hls-kills 5 --rounds 2; \
 	run benchmarks/recorder_load.py --streams 10 --minutes 2; \
 	run benchmarks/recorder_stalls.py; \

@@ -1,6 +1,6 @@
-"""How late live captions and search are, what is lost when they fall behind, and what the policy is worth.
+"""How late live captions and search are, how wrong, and what is lost when they fall behind.
 
-    python benchmarks/live.py [--seconds 60] [--only latency|slow|policy]
+    python benchmarks/live.py [--seconds 60] [--minutes 10] [--only latency|slow|errors]
 
 *latency*: `streamarchive serve` records one synthesised interview over HLS, then four at once. For each sentence
 the time from the publication of the segment that holds its end to provisional text and to the caption in the
@@ -10,8 +10,9 @@ within 6 s, on two cores with nothing else to do.
 *slow*: one broadcast, recorded, transcribed and finished in this process, with a recogniser that takes 0.5, 0.9
 and 1.5 seconds for a second of sound. Wanted: recording is whole, the ladder is used, and the final pass has all.
 
-*policy*: both policies over the same speech, with pauses between sentences and in one breath: share of wrong
-words, and how late a sentence stands where a hearing takes a quarter of a second. The better one is the default.
+*errors*: an interview in both languages is on air for `--minutes`, recorded over HLS by `streamarchive serve`;
+the captions that stand in the archive while it is still on air, against what was said. Words count in English,
+characters in Mandarin.
 """
 
 from __future__ import annotations
@@ -34,19 +35,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
-import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 import streamarchive.demo
 from streamarchive.catalogue import captioning, interviews, recordings, streams, transcripts
-from streamarchive.demo.dialogue import Programme, dialogue
-from streamarchive.demo.voices import SAMPLE_RATE, UNHEARD, Synthesiser
 from streamarchive.models import Cue, InterviewId, RecordingState, Stage, Visibility
 from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings, as_environment
-from streamarchive.transcription.engine_process import EngineProcess
-from streamarchive.transcription.live import AgreementPolicy, PausePolicy
-from streamarchive.transcription.pace import Pace, PaceRules
 from tests.services import free_port
 from tests.slowed import SlowedEngine
 from tests.speaking import Source, ends_with, on_air, units
@@ -56,27 +51,28 @@ DEMO = Path(streamarchive.demo.__file__).parent / "data" / "whisper-demo.pt"
 LANGUAGES = ("en", "zh")
 _WARM_UP_SECONDS = 25
 """Models are loaded, and the first sentences wait for that."""
-_PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 30
 _SEARCH_EVERY_SECONDS = 0.25
-_SENTENCES = 40
-_HEARING_SECONDS = 0.25
+_AT_THE_ENDS = 8
+"""Sentences that may have been said before the recording began, or have no caption yet."""
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each broadcast is watched")
-    parser.add_argument("--only", choices=["latency", "slow", "policy"])
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long errors are counted")
+    parser.add_argument("--only", choices=["latency", "slow", "errors"])
     options = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    if options.only in (None, "policy"):
-        asyncio.run(compare_policies())
     if options.only in (None, "latency"):
         for count in (1, 4):
             asyncio.run(measure_latency(count, options.seconds))
     if options.only in (None, "slow"):
         for slowness in (0.5, 0.9, 1.5):
             asyncio.run(measure_slow(slowness, options.seconds))
+    if options.only in (None, "errors"):
+        asyncio.run(measure_errors(options.minutes))
 
 
 # --- latency ------------------------------------------------------------------------------------------------
@@ -96,7 +92,7 @@ class Measured:
         print(f"\n{title}: {self.sentences} sentences")
         for name in ("provisional", "committed", "found"):
             values = getattr(self, name)
-            print(f"  {name:>12}: {len(values):3} of {self.sentences}, {_percentiles(values)}")
+            print(f"  {name:>12}: {len(values):3} of {self.sentences}, {percentiles(values)}")
 
 
 async def measure_latency(count: int, seconds: float) -> None:
@@ -164,7 +160,7 @@ class Watch:
 
     async def _first(self, kind: str, said: str, at: float) -> tuple[float, str] | None:
         """When an event first showed the end of the sentence, and as what."""
-        while time.time() < at + _PATIENCE_SECONDS:
+        while time.time() < at + PATIENCE_SECONDS:
             for seen_at, text in self._seen[kind]:
                 # A committed line may come before the segment is published whole, never before it is said.
                 if seen_at > at - 4 and ends_with(text, said):
@@ -175,7 +171,7 @@ class Watch:
     async def _search(self, text: str, at: float) -> None:
         words = units(text)[-6:]
         query = '"' + ("" if any(word > "\u3000" for word in words) else " ").join(words) + '"'
-        while time.time() < at + _PATIENCE_SECONDS:
+        while time.time() < at + PATIENCE_SECONDS:
             async with self._session.get(f"{self._site}/api/search", params={"q": query}) as response:
                 hits = (await response.json())["hits"] if response.ok else []
             if any(hit["interview"].split("-")[0] == self._id for hit in hits):
@@ -271,77 +267,53 @@ def _share(cues: Sequence[Cue], said: Sequence[str]) -> str:
     return f"{there} of {len(said)}"
 
 
-# --- the policies -------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
-async def compare_policies() -> None:
-    """Wrong words and lateness of both, over the same speech and on a clock of its own: load does not count."""
-    engine = Counted(EngineProcess(str(DEMO), device="cpu"))
-    await engine.load()
-    print(f"\nthe policies, {_SENTENCES} sentences in voices that were not in the training")
-    for name, pause_ms in (("pauses of 0.7 s", 700), ("in one breath", 120)):
-        sound, said, ends = await asyncio.to_thread(_speech, pause_ms)
-        for kind in (PausePolicy, AgreementPolicy):
-            engine.windows = 0
-            policy = kind(engine, LANGUAGES, 0, Pace(PaceRules(costs=0)))
-            wrong, late = await _try(policy, engine, sound, said, ends)
-            figures = f"{wrong:6.1%} wrong, {engine.windows} hearings, stands after {_percentiles(late)}"
-            print(f"  {name:>15}, {kind.__name__:>15}: {figures}")
-    await engine.close()
+async def measure_errors(minutes: float) -> None:
+    """Of the captions that stand while one interview is still on air."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = _settings(Path(folder) / "archive", port=free_port())
+        async with on_air(_made(Path(folder) / "sources"), 1) as [source], open_services(settings) as services:
+            interview_id = await _schedule(services, source)
+            async with _serving(settings):
+                await asyncio.sleep(_WARM_UP_SECONDS + minutes * 60)
+                async with services.database.read() as connection:
+                    interview = await interviews.get(connection, interview_id)
+                    assert interview.recording_id is not None
+                    cues = await transcripts.of_recording(connection, interview.recording_id)
+            log = (source.broadcast.folder / "sentences.jsonl").read_text(encoding="utf-8")
+    said = [(line["lang"], units(line["text"])) for line in map(json.loads, log.splitlines())]
+    print(f"\nerrors of the captions while on air, {minutes:g} min")
+    for language, (wrong, count) in _errors(said, [unit for cue in cues for unit in units(cue.text)]).items():
+        print(f"  {language}: {wrong} of {count}, {wrong / count:.1%}")
 
 
-class Counted(SlowedEngine):
-    """Counts its hearings and takes no longer than it takes."""
+def _errors(said: Sequence[tuple[str, list[str]]], heard: list[str]) -> dict[str, tuple[int, int]]:
+    """By language how many are wrong, and of how many.
 
-    def __init__(self, engine: EngineProcess) -> None:
-        super().__init__(engine, 0.0)
-
-
-def _speech(pause_ms: int) -> tuple[np.ndarray, list[str], list[float]]:
-    """Sound with a little room tone, its sentences, and where each ends in seconds. Blocks."""
-    synthesiser, talk = Synthesiser(), dialogue(11, Programme.draw(11))
-    room = np.random.default_rng(1)
-    pieces, said, ends, at = [np.zeros(SAMPLE_RATE, np.float32)], [], [], SAMPLE_RATE
-    for _ in range(_SENTENCES):
-        sentence = next(talk).sentence
-        speech = synthesiser.speak(UNHEARD[sentence.lang][0], sentence.text)
-        pieces += [speech.samples, np.zeros(pause_ms * SAMPLE_RATE // 1000, np.float32)]
-        said.append(sentence.text)
-        ends.append((at + len(speech.samples)) / SAMPLE_RATE)
-        at += len(pieces[-1]) + len(pieces[-2])
-    sound = np.concatenate([*pieces, np.zeros(SAMPLE_RATE, np.float32)])
-    return sound + (0.001 * room.standard_normal(len(sound))).astype(np.float32), said, ends
+    The recording began within the talk, and what was said last has no caption yet: those sentences at both ends
+    are left out without which the fewest are wrong.
+    """
+    spans = [(first, len(said) - last) for first in range(_AT_THE_ENDS) for last in range(_AT_THE_ENDS)]
+    first, end = min(spans, key=lambda span: Levenshtein.distance(_joined(said[slice(*span)]), heard))
+    counted = [(unit, language) for language, spoken in said[first:end] for unit in spoken]
+    found = {language: (0, sum(other == language for _, other in counted)) for language in LANGUAGES}
+    for edit in Levenshtein.editops([unit for unit, _ in counted], heard):
+        language = counted[min(edit.src_pos, len(counted) - 1)][1]
+        found[language] = (found[language][0] + 1, found[language][1])
+    return found
 
 
-async def _try(
-    policy: PausePolicy, engine: Counted, sound: np.ndarray, said: Sequence[str], ends: Sequence[float]
-) -> tuple[float, list[float]]:
-    """Share of wrong words, and how late each sentence stands, as if the sound came in real time."""
-    heard: list[tuple[float, str]] = []
-    at, clock = 0, 0.0
-    while at < len(sound):
-        clock = max(clock, (at + SAMPLE_RATE // 5) / SAMPLE_RATE)
-        piece = sound[at : int(clock * SAMPLE_RATE)]
-        at += len(piece)
-        policy.pace.arrived(int(clock * 1000))
-        before = engine.windows
-        steps = await policy.feed(piece)
-        clock += (engine.windows - before) * _HEARING_SECONDS
-        heard += [(clock, cue.text) for step in steps for cue in step.cues]
-    heard += [(clock, cue.text) for step in await policy.finish() for cue in step.cues]
-    wanted, got = [units(" ".join(texts)) for texts in (said, [text for _, text in heard])]
-    late = []
-    for sentence, end in zip(said, ends, strict=True):
-        first = next((t for t, text in heard if t >= end - 1 and ends_with(text, sentence)), None)
-        if first is not None and first - end < _PATIENCE_SECONDS:
-            late.append(max(first - end, 0.0))
-    return Levenshtein.distance(wanted, got) / len(wanted), late
+def _joined(said: Sequence[tuple[str, list[str]]]) -> list[str]:
+    return [unit for _, spoken in said for unit in spoken]
 
 
 # --- around it ----------------------------------------------------------------------------------------------
 
 
-def _percentiles(values: Sequence[float]) -> str:
+def percentiles(values: Sequence[float]) -> str:
+    """For people."""
     if len(values) < 2:
         return "nothing was measured"
     p95 = statistics.quantiles(values, n=20, method="inclusive")[-1]
