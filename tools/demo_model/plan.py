@@ -22,7 +22,7 @@ FROM_NOTHING = (
 """Short slices at any place first: they are cheap, and what they teach holds for windows."""
 
 FROM_CHECKPOINT = (
-    Stage("windows", 700, 8, _WHOLE, 6e-4, 8e-4, last=0.01, guided=0.35, words_weight=0.0, unblocked=0.12),
+    Stage("windows", 2_000, 8, _WHOLE, 6e-4, 8e-4, last=0.01, guided=0.35, words_weight=0.0, unblocked=0.12),
 )
 
 
