@@ -1,12 +1,14 @@
 """Speed and memory of transcription against what people use otherwise: same sound, same weights.
 
-    python benchmarks/transcription.py [--sizes demo,base,small,turbo] [--threads 1,2] [--minutes 1.8] [--memory]
-                                       [--only "ours, faster"]
+    python benchmarks/transcription.py [--device auto|cpu|cuda] [--sizes demo,base,small,turbo] [--threads 1,2]
+                                       [--minutes 1.8] [--memory] [--only "ours, faster"]
 
 `demo` is the bundled checkpoint on the demo's speech; the others have the true shapes of Whisper's models and say
 a fixed number of tokens (benchmarks/shapes.py): they measure speed only. Every contestant is a process of its own
-that is measured once its model is loaded. The sound is as long as takes all of them the same number of windows:
-with a text that does not depend on what is heard, one more at the end would cost as much as a full one.
+that is measured once its model is loaded. On a CPU processor time counts, and the sound is as long as takes all
+of them the same number of windows: with a text that does not depend on what is heard, one more at the end would
+cost as much as a full one. On a GPU (in 16 bits) wall time counts, after a warm-up, and the sound fills batches;
+who cannot use the GPU is named with the reason.
 `--memory` instead measures the peak memory over one hour and over six.
 """
 
@@ -20,12 +22,15 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import shapes
+import torch
 
 import streamarchive.demo
 from streamarchive.demo.voices import CAST, SAMPLE_RATE, Synthesiser, save_wave
@@ -45,6 +50,10 @@ SENTENCES = (
 )
 _MINUTES, _FEW_MINUTES = 1.8, 0.9
 """Four windows for each of them, and two."""
+_MINUTES_ON_GPU = 12.0
+_GPU_THREADS = 4
+_SENTENCES = "once.wav"
+"""Beside the sound: each sentence once."""
 PLAIN = "whisper (the command)"
 CONTESTANTS = {
     PLAIN: "whisper_beam",
@@ -59,8 +68,8 @@ CONTESTANTS = {
 def conversation(folder: Path, minutes: float, *, times: int = 1, silence_minutes: float = 0.0) -> Path:
     """A wave file of this length: sentences of the demo so many times, then silence, over and over."""
     synthesiser = Synthesiser()
-    save_wave(folder / "once.wav", [synthesiser.speak(CAST["en"]["host"], sentence) for sentence in SENTENCES])
-    with wave.open(str(folder / "once.wav")) as once:
+    save_wave(folder / _SENTENCES, [synthesiser.speak(CAST["en"]["host"], sentence) for sentence in SENTENCES])
+    with wave.open(str(folder / _SENTENCES)) as once:
         frames = once.readframes(once.getnframes()) * times + bytes(round(silence_minutes * 60 * SAMPLE_RATE) * 2)
     wanted, target = round(minutes * 60 * SAMPLE_RATE) * 2, folder / f"talk-{minutes:g}.wav"
     with wave.open(str(target), "wb") as file:
@@ -73,7 +82,7 @@ def conversation(folder: Path, minutes: float, *, times: int = 1, silence_minute
 
 
 class Meter:
-    """Processor time, wall time and peak memory of this process and its children."""
+    """Processor time and wall time of this process and its children."""
 
     def __enter__(self) -> Meter:
         """Begin."""
@@ -92,101 +101,169 @@ class Meter:
         here = psutil.Process()
         return sum(sum(p.cpu_times()[:2]) for p in (here, *here.children(recursive=True)))
 
-    def report(self, words: int) -> None:
-        """Print it for the process that compares; call it when the children have ended."""
-        who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        peak = sum(resource.getrusage(one).ru_maxrss for one in who)
-        print(json.dumps({"cpu": self.cpu, "wall": self.wall, "peak_mb": peak >> 10, "words": words}))
+
+class GpuMemory:
+    """How much more of the GPU's memory is taken than at the beginning, by whichever process; asked often."""
+
+    def __enter__(self) -> GpuMemory:
+        """Begin, with torch's own context in place."""
+        self._ended, self.peak_mb = threading.Event(), 0
+        self._before = self._taken()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End; the figure is `peak_mb`."""
+        self._ended.set()
+        self._thread.join()
+
+    def _taken(self) -> int:
+        free, total = torch.cuda.mem_get_info()
+        return int(total - free)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            self.peak_mb = max(self.peak_mb, (self._taken() - self._before) >> 20)
 
 
-def whisper_beam(file: Path, model: str, threads: int, **how: object) -> None:
+Transcribe = Callable[[Path], int]
+"""Transcribes a file and says how many words it found."""
+
+
+@contextmanager
+def whisper_beam(model: str, device: str, threads: int, **how: object) -> Iterator[Transcribe]:
     """What the command does with its defaults (beam 5), once the model is loaded."""
-    import torch
     import whisper
 
     torch.set_num_threads(threads)
-    loaded = whisper.load_model(model, device="cpu")
+    loaded = whisper.load_model(model, device=device)
     options = how or {"beam_size": 5}
-    with Meter() as meter:
+
+    def transcribe(file: Path) -> int:
         found = loaded.transcribe(
-            str(file), temperature=0.0, fp16=False, condition_on_previous_text=False, **options
+            str(file), temperature=0.0, fp16=device == "cuda", condition_on_previous_text=False, **options
         )
-    meter.report(len(found["text"].split()))
+        return len(found["text"].split())
+
+    yield transcribe
 
 
-def whisper_greedy(file: Path, model: str, threads: int) -> None:
+@contextmanager
+def whisper_greedy(model: str, device: str, threads: int) -> Iterator[Transcribe]:
     """The same without beams."""
-    whisper_beam(file, model, threads, beam_size=None)
+    with whisper_beam(model, device, threads, beam_size=None) as transcribe:
+        yield transcribe
 
 
-def faster_whisper(file: Path, model: str, threads: int, *, batched: bool = False) -> None:
-    """faster-whisper's own pipelines at beam 5 in 8 bits, voice activity on, words as ours."""
+@contextmanager
+def faster_whisper(model: str, device: str, threads: int, *, batch: int = 0) -> Iterator[Transcribe]:
+    """faster-whisper's own pipelines at beam 5, 8 bits on a CPU, voice activity on, words as ours."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-    loaded = WhisperModel(str(convert.converted(model)), device="cpu", compute_type="int8", cpu_threads=threads)
+    arithmetic = "float16" if device == "cuda" else "int8"
+    folder = str(convert.converted(model))
+    loaded = WhisperModel(folder, device=device, compute_type=arithmetic, cpu_threads=threads)
     how = {"beam_size": 5, "temperature": 0.0, "vad_filter": True, "word_timestamps": True}
-    with Meter() as meter:
-        if batched:
-            found, _ = BatchedInferencePipeline(loaded).transcribe(str(file), batch_size=8, **how)
+
+    def transcribe(file: Path) -> int:
+        if batch:
+            found, _ = BatchedInferencePipeline(loaded).transcribe(str(file), batch_size=batch, **how)
         else:
             found, _ = loaded.transcribe(str(file), condition_on_previous_text=False, **how)
-        words = sum(len(segment.text.split()) for segment in found)
-    meter.report(words)
+        return sum(len(segment.text.split()) for segment in found)
+
+    yield transcribe
 
 
-def faster_whisper_batched(file: Path, model: str, threads: int) -> None:
-    """Eight windows at a time, which is its default."""
-    faster_whisper(file, model, threads, batched=True)
+@contextmanager
+def faster_whisper_batched(model: str, device: str, threads: int) -> Iterator[Transcribe]:
+    """Eight windows at a time, which is its default; on a GPU sixteen, as ours."""
+    with faster_whisper(model, device, threads, batch=16 if device == "cuda" else 8) as transcribe:
+        yield transcribe
 
 
-def ours(file: Path, model: str, threads: int, engine: str) -> None:
+@contextmanager
+def ours(model: str, device: str, threads: int, engine: str) -> Iterator[Transcribe]:
     """A whole pass, words included, at beam 5."""
+    with asyncio.Runner() as runner:
+        process = EngineProcess(model, engine=engine, device=device, threads=threads)  # type: ignore[arg-type]
+        try:
+            runner.run(process.load())
+            settings = PassSettings(("en",), TranscribeOptions(beam_size=5, temperatures=(0.0,)))
 
-    async def measure() -> None:
-        process = EngineProcess(model, engine=engine, device="cpu", threads=threads)  # type: ignore[arg-type]
-        await process.load()
-        options = TranscribeOptions(beam_size=5, temperatures=(0.0,))
-        with Meter() as meter:
-            found = await transcribe_file(file, process, PassSettings(("en",), options))
-        await process.close()
-        meter.report(sum(len(cue.text.split()) for cue in found.cues))
+            def transcribe(file: Path) -> int:
+                found = runner.run(transcribe_file(file, process, settings))
+                return sum(len(cue.text.split()) for cue in found.cues)
 
-    asyncio.run(measure())
+            yield transcribe
+        finally:
+            runner.run(process.close())
 
 
-def ours_openai(file: Path, model: str, threads: int) -> None:
+@contextmanager
+def ours_openai(model: str, device: str, threads: int) -> Iterator[Transcribe]:
     """On the package openai-whisper."""
-    ours(file, model, threads, "openai")
+    with ours(model, device, threads, "openai") as transcribe:
+        yield transcribe
 
 
-def ours_faster(file: Path, model: str, threads: int) -> None:
+@contextmanager
+def ours_faster(model: str, device: str, threads: int) -> Iterator[Transcribe]:
     """On CTranslate2."""
-    ours(file, model, threads, "faster")
+    with ours(model, device, threads, "faster") as transcribe:
+        yield transcribe
 
 
-def prepare(_file: Path, model: str, threads: int) -> None:
+@contextmanager
+def prepare(model: str, device: str, threads: int) -> Iterator[Transcribe]:
     """Convert the model and choose the encoders, so that nobody is measured doing it."""
-
-    async def load() -> None:
-        for engine in ("openai", "faster"):
-            process = EngineProcess(model, engine=engine, device="cpu", threads=threads)  # type: ignore[arg-type]
-            await process.load()
-            await process.close()
-
-    asyncio.run(load())
-    print("{}")
+    convert.converted(model)
+    for contestant in (ours_openai, ours_faster) if device == "cpu" else ():
+        with contestant(model, device, threads):
+            pass
+    yield lambda _file: 0
 
 
-def measured(name: str, file: Path, model: Path, threads: int) -> dict[str, float]:
-    """Run one contestant in a process of its own."""
+def compete(contestant: str, file: Path, model: str, device: str, threads: int) -> None:
+    """Be measured, and print the figures for the process that compares."""
+    with _gpu_memory(device) as gpu, globals()[contestant](model, device, threads) as transcribe:
+        if device == "cuda":
+            transcribe(file.with_name(_SENTENCES))  # to warm up
+        with Meter() as meter:
+            words = transcribe(file)
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = sum(resource.getrusage(one).ru_maxrss for one in who)  # of children that have ended
+    memory_mb = gpu.peak_mb if gpu else peak >> 10
+    print(json.dumps({"cpu": meter.cpu, "wall": meter.wall, "peak_mb": memory_mb, "words": words}))
+
+
+@contextmanager
+def _gpu_memory(device: str) -> Iterator[GpuMemory | None]:
+    if device != "cuda":
+        yield None
+        return
+    with GpuMemory() as memory:
+        yield memory
+
+
+class CannotRunError(Exception):
+    """A contestant failed; in its own words."""
+
+
+def measured(name: str, file: Path, model: Path, device: str, threads: int) -> dict[str, float]:
+    """Run one contestant in a process of its own. Raises `CannotRunError`."""
     contestant = CONTESTANTS.get(name, name)
-    arguments = ["--contestant", contestant, "--file", file, "--model", model, "--threads", threads]
+    arguments = ["--contestant", contestant, "--file", file, "--model", model, "--device", device]
     finished = subprocess.run(
-        [sys.executable, __file__, *map(str, arguments)],
+        [sys.executable, __file__, *map(str, arguments), "--threads", str(threads)],
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": _root()},
-        stdout=subprocess.PIPE,
-        check=True,
+        capture_output=True,
+        text=True,
     )
+    if finished.returncode:
+        said = finished.stderr.strip().splitlines() or [f"it ended with {finished.returncode}"]
+        raise CannotRunError(said[-1])
     found: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
     return found
 
@@ -195,22 +272,32 @@ def _root() -> str:
     return str(Path(__file__).parents[1])
 
 
-def compare(size: str, model: Path, file: Path, minutes: float, threads: int, names: Sequence[str]) -> None:
-    """A table of these contestants; ratios are to the first."""
+def compare(
+    size: str, model: Path, file: Path, minutes: float, device: str, threads: int, names: Sequence[str]
+) -> None:
+    """A table of these contestants; ratios are to the first, by processor time or, on a GPU, by wall time."""
+    counts, memory_of = ("wall", "GPU") if device == "cuda" else ("cpu", "peak")
     print(
         f"\n{size}, {threads} thread{'s' * (threads > 1)}, {minutes:g} min of speech, "
         "beam 5 unless said otherwise"
     )
-    print(f"{'':28}{'CPU s/hour':>11}{'wall s/hour':>12}{'peak MB':>9}{'words':>7}{'less CPU':>10}")
+    ratio = "faster" if device == "cuda" else "less CPU"
+    print(f"{'':28}{'CPU s/hour':>11}{'wall s/hour':>12}{memory_of + ' MB':>9}{'words':>7}{ratio:>10}")
     plain = 0.0
-    measured("prepare", file, model, threads)
+    measured("prepare", file, model, device, threads)
     for name in names:
-        found = measured(name, file, model, threads)
-        plain = plain or found["cpu"]
+        try:
+            found = measured(name, file, model, device, threads)
+        except CannotRunError as error:
+            if device == "cpu" or "faster" not in name:
+                raise
+            print(f"{name:28}cannot use this GPU: {error}", flush=True)
+            continue
+        plain = plain or found[counts]
         hour = 60 / minutes
         print(
-            f"{name:28}{found['cpu'] * hour:11.0f}{found['wall'] * hour:12.0f}{found['peak_mb']:9.0f}"
-            f"{found['words']:7.0f}{plain / found['cpu']:9.1f}x",
+            f"{name:28}{found['cpu'] * hour:11.0f}{found['wall'] * hour:12.1f}{found['peak_mb']:9.0f}"
+            f"{found['words']:7.0f}{plain / found[counts]:9.1f}x",
             flush=True,
         )
 
@@ -218,12 +305,12 @@ def compare(size: str, model: Path, file: Path, minutes: float, threads: int, na
 def memory(folder: Path, names: Sequence[str]) -> None:
     """Peak memory of a pass with the bundled checkpoint over one hour and over six; speech comes in batches."""
     print("\npeak memory of a pass, both processes, bundled checkpoint, two minutes of each half hour are speech")
-    measured("prepare", folder, DEMO, 1)
+    measured("prepare", folder, DEMO, "cpu", 1)
     for engine in names:
         peaks = []
         for hours in (1, 6):
             file = conversation(folder, hours * 60, times=5, silence_minutes=28)
-            found = measured(engine, file, DEMO, 1)
+            found = measured(engine, file, DEMO, "cpu", 1)
             file.unlink()
             peaks.append(found["peak_mb"])
             print(f"{engine:28}{hours} h: {found['peak_mb']:.0f} MB, {found['cpu']:.0f} s CPU", flush=True)
@@ -239,12 +326,31 @@ def _tell_choices(folder: Path) -> None:
         note.unlink()
 
 
+def _device(wanted: str) -> str:
+    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _gpu_name(device: str) -> str:
+    return f", {torch.cuda.get_device_name()}, torch {torch.__version__}" if device == "cuda" else ""
+
+
+def _threads(device: str) -> str:
+    return str(min(_GPU_THREADS, os.cpu_count() or 1)) if device == "cuda" else "1,2"
+
+
 def main() -> None:
     """Compare, or be compared."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if torch finds one"
+    )
     parser.add_argument("--sizes", default="demo,base,small,turbo")
-    parser.add_argument("--threads", default="1,2", help="two threads are measured with the smaller models only")
-    parser.add_argument("--minutes", type=float, help=f"{_MINUTES}, with turbo {_FEW_MINUTES}")
+    parser.add_argument(
+        "--threads", help=f"1,2, of which two with the smaller models only; {_GPU_THREADS} on a GPU"
+    )
+    parser.add_argument(
+        "--minutes", type=float, help=f"{_MINUTES}, with turbo {_FEW_MINUTES}, on a GPU {_MINUTES_ON_GPU:g}"
+    )
     parser.add_argument("--only", default="", help="only contestants whose names have this in them")
     parser.add_argument("--memory", action="store_true", help="only the memory of long passes (some minutes)")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
@@ -252,23 +358,27 @@ def main() -> None:
     parser.add_argument("--model", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.contestant:
-        globals()[chosen.contestant](chosen.file, chosen.model, int(chosen.threads))
+        compete(chosen.contestant, chosen.file, chosen.model, chosen.device, int(chosen.threads))
         return
+    device = _device(chosen.device)
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU here: leave --device out")
     names = [name for name in CONTESTANTS if chosen.only in name]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # conversions and choices end with the run
-        print(f"{encoders.processor()}, {os.cpu_count()} processors")
+        print(f"{encoders.processor()}, {os.cpu_count()} processors{_gpu_name(device)}")
         if chosen.memory:
             memory(folder, [name for name in names if name.startswith("ours")])
             return
         for size in chosen.sizes.split(","):
-            minutes = chosen.minutes or (_FEW_MINUTES if size == "turbo" else _MINUTES)
+            usual = _MINUTES_ON_GPU if device == "cuda" else _FEW_MINUTES if size == "turbo" else _MINUTES
+            minutes = chosen.minutes or usual
             file = conversation(folder, minutes)
             model = DEMO if size == "demo" else shapes.make(size, folder)
-            for threads in map(int, chosen.threads.split(",")):
-                if threads == 1 or size in ("demo", "base"):
-                    compare(size, model, file, minutes, threads, names)
+            for threads in map(int, (chosen.threads or _threads(device)).split(",")):
+                if threads == 1 or size in ("demo", "base") or device == "cuda":
+                    compare(size, model, file, minutes, device, threads, names)
             _tell_choices(folder / "cache" / "streamarchive" / "measured")
             if size != "demo":
                 model.unlink()

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-FLOAT32, BFLOAT16, DYNAMIC_INT8, INT8 = "float32", "bfloat16", "dynamic int8", "int8"
+FLOAT32, FLOAT16, BFLOAT16 = "float32", "float16", "bfloat16"
+"""`FLOAT16` is for GPUs."""
+DYNAMIC_INT8, INT8 = "dynamic int8", "int8"
 """`DYNAMIC_INT8` are torch's 8 bits, scaled by what each window holds; `INT8` are CTranslate2's own."""
 _MARGIN = 0.95
 """A coarser arithmetic has to take less than this share of a finer one's time to be worth it."""
@@ -96,7 +98,7 @@ def torch_timing(dims: Dimensions, arithmetic: str) -> Timing:
         block = ResidualAttentionBlock(dims["n_audio_state"], dims["n_audio_head"])
         sound = torch.zeros(1, dims["n_audio_ctx"], dims["n_audio_state"])
         if arithmetic == BFLOAT16:
-            block, sound = in_bfloat16(block), sound.bfloat16()
+            block, sound = in_half(block, torch.bfloat16), sound.bfloat16()
         elif arithmetic == DYNAMIC_INT8:
             block = in_dynamic_int8(block)
         with torch.no_grad():
@@ -105,14 +107,16 @@ def torch_timing(dims: Dimensions, arithmetic: str) -> Timing:
     return measure
 
 
-def in_bfloat16(module: Any) -> Any:  # noqa: ANN401 - whisper has no types
-    """Its linear layers and convolutions in half precision; the others compute in 32 bits and round."""
-    import torch
+def in_half(module: Any, dtype: torch.dtype) -> Any:  # noqa: ANN401 - whisper has no types
+    """Its linear layers and convolutions in half precision; the others compute in 32 bits and round.
+
+    Whisper's own modules keep 32 bits and round their weights anew in each call, to the same numbers.
+    """
     from whisper.model import Conv1d, Linear
 
     for part in module.modules():
         if isinstance(part, Linear | Conv1d):
-            part.to(torch.bfloat16)
+            part.to(dtype)
     return module
 
 
@@ -153,14 +157,15 @@ def encoding(encoder: Any, arithmetic: str, result: torch.dtype) -> Callable[[to
     """The call that encodes in this arithmetic and gives features of this type; changes the encoder."""
     import torch
 
-    if arithmetic == BFLOAT16:
-        encoder = in_bfloat16(encoder)
+    computed = {BFLOAT16: torch.bfloat16, FLOAT16: torch.float16}.get(arithmetic, torch.float32)
+    if computed != torch.float32:
+        encoder = in_half(encoder, computed)
     elif arithmetic == DYNAMIC_INT8:
         encoder = in_dynamic_int8(encoder)
 
     def encode(mel: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            features: torch.Tensor = encoder(mel.to(torch.bfloat16 if arithmetic == BFLOAT16 else result))
+            features: torch.Tensor = encoder(mel.to(computed))
             return features.to(result)
 
     return encode

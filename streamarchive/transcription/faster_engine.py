@@ -30,6 +30,7 @@ from streamarchive.transcription.decoding import (
     Decoded,
     DecodingCancelledError,
 )
+from streamarchive.transcription.tokens import never_said
 from streamarchive.transcription.words import TimedTokens, TokenTimes
 
 if TYPE_CHECKING:
@@ -156,10 +157,7 @@ class FasterEngine:
         return Tokenizer(self._tokens, checkpoints.is_multilingual(self._dims), task, language)
 
     def _make_suppressed(self, language: str) -> list[int]:
-        """What is never text: annotations, and tokens that steer the model."""
-        tokenizer = self.tokenizer(language)
-        steering = ("transcribe", "translate", "sot", "sot_prev", "sot_lm", "no_speech")
-        return sorted({*tokenizer.non_speech_tokens, *(getattr(tokenizer, name) for name in steering)})
+        return never_said(self.tokenizer(language))
 
 
 def _view(array: NDArray[np.float32]) -> Any:  # noqa: ANN401 - ctranslate2 has no types

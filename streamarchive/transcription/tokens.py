@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,12 @@ def timed_lines(
         return [(text, start, frames)], None
     finished = len(tokens) < 2 or tokens[-2] < timestamp_begin
     return lines, None if finished else start
+
+
+def never_said(tokenizer: Any) -> list[int]:  # noqa: ANN401 - whisper's or alike
+    """What is never text: annotations, and tokens that steer the model."""
+    steering = ("transcribe", "translate", "sot", "sot_prev", "sot_lm", "no_speech")
+    return sorted({*tokenizer.non_speech_tokens, *(getattr(tokenizer, name) for name in steering)})
 
 
 def token_starts(matrix: NDArray[np.float32]) -> NDArray[np.int64]:
