@@ -30,7 +30,7 @@ OPEN = """async (address) => {
     if (address) Object.assign(video.dataset, { playlist: address, hls: window.hlsScript ?? shown.dataset.hls });
     else video.src = shown.currentSrc || shown.src;
     document.body.append(video);
-    window.player = await openPlayer(video, null);
+    window.player = await openPlayer(video);
 }"""
 READ = """async (ms) => {
     const { player } = window, video = player.element;

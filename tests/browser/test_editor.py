@@ -10,6 +10,7 @@ from playwright.async_api import expect
 from streamarchive.catalogue import corrections, suggestions, transcripts
 from streamarchive.models import CueDraft, Role, RunStage, Word
 from tests import people
+from tests.browser.test_interview_page import LANDINGS
 from tests.people import PASSWORD
 from tests.site import TALK, draft
 from tests.waiting import until_async
@@ -29,6 +30,7 @@ async def interview_id(site):
 async def signed_in(chromium, site, interview_id, name="eva", **options):
     """An editor's page of the interview."""
     context = await chromium.new_context(locale="en-GB", **options)
+    await context.add_init_script(LANDINGS)
     page = await context.new_page()
     address = (await site.interview(interview_id)).address
     await page.goto(f"{site.url}/sign-in?next={address}")

@@ -11,6 +11,7 @@ from streamarchive.models import Role
 from tests import people
 from tests.browser.test_interview_page import (
     CLOCK,
+    held_back,
     holds,
     interview_url,
     line,
@@ -61,7 +62,27 @@ async def test_players_go_past_it_on_the_same_clock_and_its_lines_go(site, chrom
             await withheld.lift(tx, range_id)
         await expect(line(page, "智能座舱")).to_be_visible()
         await line(page, "智能座舱").locator("p").click()
-        await holds(page, f"{CLOCK} > 9 && {CLOCK} < 12")
+        await plays_at(page, 8)
+
+
+@live_video
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_line_clicked_before_the_new_player_is_there_is_where_it_goes(site, chromium, ended):
+    broadcast = await site.go_live({"en": "On air"})
+    await broadcast.add_segments(12)
+    await broadcast.say(*TALK[:5])
+    range_id = await withhold(site, broadcast.recording_id)
+    if ended:
+        await broadcast.end()
+    async with opened(chromium, await interview_url(site, broadcast.interview_id, "?t=13")) as page:
+        await plays_at(page, 13)
+        async with held_back(page, "**/playlist.m3u8*") as asked:
+            async with site.services.database.write() as tx:
+                await withheld.lift(tx, range_id)
+            await expect(line(page, "智能座舱")).to_be_visible()
+            await asked.wait()
+            await line(page, "智能座舱").locator("p").click()
+        await plays_at(page, 8)
 
 
 async def test_a_file_that_is_open_is_taken_away(site, chromium):

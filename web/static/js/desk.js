@@ -162,7 +162,7 @@ if (upload) prepareUpload();
 
 async function prepareCut() {
   const element = document.getElementById("player");
-  const player = element && (await openPlayer(element, null));
+  const player = element && (await openPlayer(element));
   if (!player) return;
   for (const button of document.querySelectorAll("[data-here]")) {
     button.hidden = false;

@@ -13,8 +13,9 @@ const bar = document.getElementById("live-bar");
 const screen = document.getElementById("screen");
 
 let stage = page.dataset.stage;
-let player = null;
-let waitingFor = null; // a moment of the media clock that cannot be played yet
+let player = null; // there is none while one is being opened
+let wanted = null; // where to go as soon as it can be played: { ms, play }
+const LIVE = Infinity; // as a moment: whatever is on air by then
 
 const transcript = new Transcript(document.getElementById("lines"), track ? `${address}?track=${track}&` : `${address}?`, { onSeek: (ms) => seek(ms, true) });
 
@@ -31,33 +32,37 @@ function say(text, button, action) {
   notice.append(" ", element);
 }
 
-/** Go to a moment and play; one that lies ahead of what can be played is waited for. */
+/** Go to a moment of the media clock, and play there if `play`; until it can be played, it is waited for. */
 function seek(ms, play) {
-  if (!player) return;
-  if (ms >= player.reach() && stage === "live" && player.goLive) {
-    waitingFor = ms;
-    return countDown();
-  }
-  waitingFor = null;
-  say(null);
-  player.seek(Math.min(ms, player.reach() - 50));
-  if (play) player.element.play().catch(() => {});
-  update();
+  wanted = { ms, play };
+  // Some browsers load nothing before they are told to play.
+  if (play && player?.reach() === null) player.element.play().catch(() => {});
+  go();
 }
 
-function countDown() {
-  if (waitingFor === null || !player) return;
-  const left = waitingFor - player.reach();
-  if (left < 0) return seek(waitingFor, true);
-  if (stage === "live") say(word.playsIn.replace("{time}", clock(left + 1000)));
+/** Go where it is wanted, once a player knows how far it reaches and, on air, the moment is not ahead of that. */
+function go() {
+  const reach = player?.reach() ?? null;
+  if (!wanted || reach === null) return;
+  const { ms, play } = wanted;
+  const toLive = ms === LIVE && player.goLive;
+  if (!toLive && ms >= reach && stage === "live" && player.goLive) {
+    return say(word.playsIn.replace("{time}", clock(ms - reach + 1000)));
+  }
+  wanted = null;
+  say(null);
+  if (toLive) player.goLive();
+  else player.seek(Math.min(ms, reach - 50));
+  if (play) player.element.play().catch(() => {});
+  update();
 }
 
 function update() {
   if (!player) return;
   seekBar.update();
-  const ms = player.now();
-  const begun = !player.element.paused || player.element.currentTime > 0 || waitingFor !== null;
-  if (begun && transcript.follow(waitingFor ?? ms, { dimAhead: stage === "live" })) caption(ms);
+  const ms = wanted?.ms ?? player.now();
+  const begun = wanted || !player.element.paused || player.element.currentTime > 0;
+  if (begun && transcript.follow(ms, { dimAhead: stage === "live" }) && !wanted) caption(ms);
   if (!bar.hidden) {
     const behind = player.behind?.() ?? 0;
     bar.querySelector("[data-behind]").textContent = behind > 8 ? word.behind.replace("{time}", clock(behind * 1000)) : "";
@@ -77,36 +82,46 @@ function caption(ms) {
   captions.addCue(new VTTCue(element.currentTime, element.currentTime + left, text));
 }
 
-async function start(element, startMs, play = true) {
-  player?.close();
-  player = await openPlayer(element, startMs);
+/** Open a player for this element, where it is wanted. */
+async function start(element) {
+  const opened = await openPlayer(element);
+  if (!element.isConnected) return opened?.close(); // another has taken its place meanwhile
+  player = opened;
   bar.hidden = !(player?.goLive && stage === "live");
   if (!player) return say(word.noHls);
   const attach = () => seekBar.attach(player, along);
   attach();
   element.addEventListener("durationchange", attach);
   for (const name of ["timeupdate", "seeked", "pause", "play"]) element.addEventListener(name, update);
-  element.addEventListener("reachchange", () => (countDown(), update()));
-  element.addEventListener("playerror", () => stage === "live" && say(word.liveFailed));
+  for (const name of ["loadedmetadata", "reachchange"]) element.addEventListener(name, () => (go(), update()));
+  element.addEventListener("playerror", () => {
+    keepPlace();
+    if (stage === "live") say(word.liveFailed);
+  });
   element.addEventListener("playfine", () => notice.textContent === word.liveFailed && say(null));
-  if (startMs === null) return;
-  const begin = () => seek(startMs, play);
-  if (player.goLive) element.addEventListener("reachchange", begin, { once: true });
-  else if (element.readyState > 0) begin();
-  else element.addEventListener("loadedmetadata", begin, { once: true });
+  go();
 }
 
 bar.addEventListener("click", ({ target }) => {
-  const wanted = target.closest("button")?.dataset.do;
-  if (wanted === "live") (waitingFor = null), say(null), player.goLive();
-  if (wanted === "begin") seek(0, true);
+  const button = target.closest("button")?.dataset.do;
+  if (button === "live") seek(LIVE, true);
+  if (button === "begin") seek(0, true);
 });
 
-/** Another kind of player at the same moment. */
-function changePlayer({ kind, url, audio_only }) {
-  const at = player && player.element.currentTime > 0 ? player.now() : null;
-  const playing = Boolean(player) && !player.element.paused;
+/** What is loaded now will be dropped: go on at the same moment afterwards, if nothing else is wanted. */
+function keepPlace() {
+  if (player && player.element.currentTime > 0) wanted ??= { ms: player.now(), play: !player.element.paused };
+}
+
+function closePlayer() {
   player?.close();
+  player = null;
+}
+
+/** Another player at the same moment; nothing that the one before has loaded is kept. */
+function changePlayer({ kind, url, audio_only }) {
+  keepPlace();
+  closePlayer();
   const element = document.createElement(audio_only && kind === "file" ? "audio" : "video");
   Object.assign(element, { id: "player", controls: true, playsInline: true, preload: "metadata" });
   if (kind === "file") element.src = url;
@@ -116,12 +131,12 @@ function changePlayer({ kind, url, audio_only }) {
   }
   screen.classList.toggle("sound", element.localName === "audio");
   screen.replaceChildren(element);
-  start(element, at, playing);
   say(null);
+  start(element);
 }
 
-let shown = screen.dataset.kind;
-function show(state) {
+/** What is written around the player. */
+function describe(state) {
   const before = stage;
   stage = page.dataset.stage = state.stage;
   const badge = page.querySelector("[data-badge]");
@@ -144,8 +159,13 @@ function show(state) {
   document.getElementById("work").replaceChildren(...work);
   along = state.seek;
   if (player) seekBar.attach(player, along);
+  if (before === "live" && stage !== "live" && state.player.kind === "hls") say(word.ended);
+}
+
+let shown = screen.dataset.kind; // the kind of player
+function show(state) {
+  describe(state);
   const { kind } = state.player;
-  if (before === "live" && stage !== "live" && kind === "hls") say(word.ended);
   if (kind === shown || kind === "none") return;
   if (kind === "file" && player && !player.element.paused) {
     return say(word.ready, word.switch, () => ((shown = kind), changePlayer(state.player)));
@@ -154,25 +174,25 @@ function show(state) {
   changePlayer(state.player);
 }
 
-async function readAnew() {
+/** The lines as they are now; then `next` is given the state of everything else. */
+async function readAnew(next) {
   const answer = await fetch(`${base}/lines.json${track ? `?track=${track}` : ""}`, { cache: "no-store" });
   if (!answer.ok) return;
   const { lines, state } = await answer.json();
   transcript.replace(lines);
-  show(state);
+  next(state);
   update();
-  return state;
 }
 
 /** Something is withheld, or shown again: what has been loaded already is dropped with the player. */
-async function playAnew() {
-  const state = await readAnew();
-  if (!state || !player) return;
-  if (state.player.kind !== "none") return changePlayer(state.player);
-  player.element.pause();
-  player.close();
-  player = null;
-  shown = "none";
+function showAnew(state) {
+  describe(state);
+  const { kind } = state.player;
+  const before = shown;
+  shown = kind;
+  if (kind !== "none") return changePlayer(state.player);
+  if (before === "none") return;
+  closePlayer();
   const sentence = Object.assign(document.createElement("p"), { textContent: word.nothing });
   const place = Object.assign(document.createElement("div"), { className: "waiting" });
   place.append(sentence);
@@ -193,14 +213,14 @@ follow(
   `${base}/events`,
   {
     lines: ({ added, removed }) => {
-      if (track) return readAnew(); // a translation is shown together with some of what is spoken
+      if (track) return readAnew(show); // a translation is shown together with some of what is spoken
       removed.forEach((key) => transcript.remove(key));
       added.forEach((line) => transcript.put(line));
       update();
     },
     gaps: ({ gaps }) => transcript.setGaps(gaps),
     skip: (skip) => transcript.put(skip),
-    media: () => shown === "none" && readAnew(),
+    media: () => shown === "none" && readAnew(show),
     said: ({ text, lang, certain }) => {
       const letters = [...text];
       const say = (part, from, to) => Object.assign(provisional.querySelector(part), { textContent: letters.slice(from, to).join(""), lang });
@@ -209,20 +229,21 @@ follow(
       provisional.hidden = !text;
     },
     state: show,
-    whole: readAnew,
-    reset: readAnew,
-    withheld: playAnew,
-    gone: () => (player?.close(), seekBar.attach(null, along), screen.replaceChildren(), say(word.gone)),
+    whole: () => readAnew(show),
+    reset: () => readAnew(show),
+    withheld: () => readAnew(showAnew),
+    gone: () => (closePlayer(), seekBar.attach(null, along), screen.replaceChildren(), say(word.gone)),
   },
   change,
 );
 
 const fromHash = /^#t=([\d.]+)/.exec(location.hash)?.[1];
-const wanted = fromHash ? Number(fromHash) * 1000 : page.dataset.start ? Number(page.dataset.start) : null;
+const asked = fromHash ? Number(fromHash) * 1000 : page.dataset.start;
+if (asked !== undefined) wanted = { ms: Number(asked), play: true };
 addEventListener("hashchange", () => {
   const t = /^#t=([\d.]+)/.exec(location.hash)?.[1];
   if (t) seek(Number(t) * 1000, true);
 });
 const element = document.getElementById("player");
-if (element) start(element, wanted);
-setInterval(countDown, 1000);
+if (element) start(element);
+setInterval(go, 1000);

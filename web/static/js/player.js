@@ -8,9 +8,9 @@ class FilePlayer {
   now() {
     return this.element.currentTime * 1000;
   }
-  /** The end of what can be played; unknown until the file's length is. */
+  /** The end of what can be played; null until that is known. */
   reach() {
-    return Number.isFinite(this.element.duration) ? this.element.duration * 1000 : Infinity;
+    return this.element.readyState > 0 ? this.element.duration * 1000 : null;
   }
   seek(ms) {
     this.element.currentTime = ms / 1000;
@@ -32,19 +32,25 @@ class HlsPlayer {
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
       this.details = details;
       element.dispatchEvent(new Event("reachchange"));
+      // Where to begin has been said by now, or is where live is.
+      if (!hls.loadingEnabled) hls.startLoad(this.target === null ? -1 : element.currentTime);
     });
     hls.on(Hls.Events.INIT_PTS_FOUND, (_, { frag, initPTS, timescale }) => {
       this.zeros.set(frag.cc, initPTS / timescale);
       // Where it was told to go could only be guessed.
       if (this.target !== null && element.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) this.seek(this.target);
     });
+    // Once it has loaded something, hls.js goes where it began, even if the element was sent elsewhere since.
+    element.addEventListener("loadedmetadata", () => this.target !== null && this.seek(this.target));
     element.addEventListener("seeked", () => (this.target = null));
     let recovered = 0;
     hls.on(Hls.Events.ERROR, (_, { fatal, type }) => {
       if (!fatal) return;
       element.dispatchEvent(new Event("playerror"));
-      if (type === Hls.ErrorTypes.MEDIA_ERROR && recovered++ < 3) hls.recoverMediaError();
-      else setTimeout(() => hls.media && hls.loadSource(hls.url), 2500);
+      if (type === Hls.ErrorTypes.MEDIA_ERROR && recovered++ < 3) return hls.recoverMediaError();
+      this.details = null;
+      this.zeros.clear();
+      setTimeout(() => hls.media && hls.loadSource(hls.url), 2500);
     });
     hls.on(Hls.Events.FRAG_BUFFERED, () => element.dispatchEvent(new Event("playfine")));
   }
@@ -69,7 +75,7 @@ class HlsPlayer {
   }
   reach() {
     const last = this.fragments().at(-1);
-    return last ? HlsPlayer.start(last) + (last.start + last.duration - this.place(last)) * 1000 : 0;
+    return last ? HlsPlayer.start(last) + (last.start + last.duration - this.place(last)) * 1000 : null;
   }
   seek(ms) {
     const fragments = this.fragments();
@@ -105,7 +111,7 @@ function loadScript(address) {
 }
 
 /** A player for this element, or null where the browser cannot play the stream. */
-export async function openPlayer(element, startMs) {
+export async function openPlayer(element) {
   if (!element.dataset.playlist) return new FilePlayer(element);
   const native = element.canPlayType("application/vnd.apple.mpegurl");
   try {
@@ -120,7 +126,7 @@ export async function openPlayer(element, startMs) {
   element.removeAttribute("src");
   element.load();
   // The worker would come from a blob: address, which our content security policy does not allow.
-  const hls = new Hls({ enableWorker: false, startPosition: startMs == null ? -1 : startMs / 1000, backBufferLength: 120, liveSyncDurationCount: 2, manifestLoadingMaxRetry: 30, manifestLoadingRetryDelay: 2000 });
+  const hls = new Hls({ enableWorker: false, autoStartLoad: false, backBufferLength: 120, liveSyncDurationCount: 2, manifestLoadingMaxRetry: 30, manifestLoadingRetryDelay: 2000 });
   const player = new HlsPlayer(element, hls, Hls);
   hls.loadSource(element.dataset.playlist);
   hls.attachMedia(element);
