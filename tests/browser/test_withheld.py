@@ -96,6 +96,29 @@ async def test_a_file_that_is_open_is_taken_away(site, chromium):
         await expect(line(page, "智能座舱")).to_have_count(0)
 
 
+async def sign_in(page):
+    """As the producer."""
+    await page.get_by_label("Name").fill("producer")
+    await page.get_by_label("Password").fill(people.PASSWORD)
+    await page.get_by_role("main").get_by_role("button", name="Sign in").click()
+
+
+async def test_a_producer_withholds_what_the_player_shows(site, chromium):
+    interview_id = await site.ready({"en": "Cars"})
+    await people.add(site, "producer", Role.PRODUCER)
+    async with opened(chromium, f"{site.url}/sign-in?next=/desk/{interview_id}") as page:
+        await sign_in(page)
+        for name, seconds in (("From", 9), ("To", 11)):
+            await holds(page, "document.getElementById('player')?.readyState > 0")
+            await page.locator("#player").evaluate("(player, at) => { player.currentTime = at }", seconds)
+            await plays_at(page, seconds)
+            field = page.get_by_label(name, exact=True)
+            await page.locator(".moment-field", has=field).get_by_role("button", name="Here").click()
+            await expect(field).to_have_value(f"0:{seconds:02}")
+        await page.get_by_role("button", name="Withhold it").click()
+        await expect(page.locator(".ranges")).to_contain_text("0:09 – 0:11")
+
+
 async def test_a_producer_withholds_and_lifts_without_scripts(site, chromium):
     broadcast = await site.go_live({"en": "On air"})
     await broadcast.add_segments(4)
@@ -103,9 +126,7 @@ async def test_a_producer_withholds_and_lifts_without_scripts(site, chromium):
     await people.add(site, "producer", Role.PRODUCER)
     url = f"{site.url}/sign-in?next=/desk/{broadcast.interview_id}"
     async with opened(chromium, url, java_script_enabled=False) as page:
-        await page.get_by_label("Name").fill("producer")
-        await page.get_by_label("Password").fill(people.PASSWORD)
-        await page.get_by_role("main").get_by_role("button", name="Sign in").click()
+        await sign_in(page)
         await page.get_by_role("button", name="Withhold the last 30 s").click()
         await expect(page.get_by_role("status")).to_contain_text("Nobody gets this part any more")
         await page.get_by_role("button", name="Show it again").click()

@@ -171,7 +171,7 @@ async def test_search_leads_to_the_second_and_marks_the_words(site, browser):
     address = (await site.interview(interview_id)).address
     assert f'href="{address}?t=8"' in page
     assert "<mark>智能座舱</mark>" in page
-    assert "1 moment in 1 interview" in page
+    assert "1 interview · 1 moment" in page
 
 
 async def test_a_live_hit_says_how_long_ago_it_was_said(site, browser):

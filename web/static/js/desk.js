@@ -158,9 +158,9 @@ function send() {
 
 if (upload) prepareUpload();
 
-// --- in and out points --------------------------------------------------------------------------------------
+// --- moments taken from the player --------------------------------------------------------------------------
 
-async function prepareCut() {
+async function prepareMoments() {
   const element = document.getElementById("player");
   const player = element && (await openPlayer(element));
   if (!player) return;
@@ -176,4 +176,4 @@ async function prepareCut() {
     });
   }
 }
-if (document.getElementById("cut")) prepareCut();
+if (document.querySelector("[data-here]")) prepareMoments();
