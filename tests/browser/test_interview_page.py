@@ -132,7 +132,9 @@ async def test_the_line_being_spoken_is_marked_while_it_plays(site, chromium):
 async def test_scrolling_away_stops_the_following_and_offers_the_way_back(site, chromium):
     lines = [draft(number * 300, f"This is line number {number}.") for number in range(90)]
     interview_id = await site.ready({"en": "Long"}, lines)
-    async with opened(chromium, await interview_url(site, interview_id, "?t=15"), viewport=PHONE) as page:
+    # Without motion: a wheel that is turned while the page still glides to the line may do nothing.
+    still = {"viewport": PHONE, "reduced_motion": "reduce"}
+    async with opened(chromium, await interview_url(site, interview_id, "?t=15"), **still) as page:
         marked = page.locator("li.line[aria-current]")
         await expect(marked).to_be_in_viewport()
         await page.locator("#player").evaluate("player => player.pause()")
@@ -315,6 +317,22 @@ async def test_no_page_is_wider_than_a_phone(site, chromium, scheme):
         ) as page:
             width = await page.evaluate("document.documentElement.scrollWidth")
             assert width <= PHONE["width"], path
+
+
+async def test_a_chinese_title_is_not_parted_within_a_word(site, chromium):
+    interview_id = await site.ready({"zh": "车谈：激光雷达与毫米波雷达，对话李教授和王博士"})
+    async with opened(chromium, await interview_url(site, interview_id), viewport=PHONE) as page:
+        lines = await page.locator("h1").evaluate("""heading => {
+            const lines = new Map(), range = document.createRange(), [text] = heading.childNodes;
+            for (let at = 0; at < text.length; at++) {
+                range.setStart(text, at), range.setEnd(text, at + 1);
+                const { top } = range.getBoundingClientRect();
+                lines.set(top, (lines.get(top) ?? "") + text.data[at]);
+            }
+            return [...lines.values()];
+        }""")
+        assert len(lines) > 1
+        assert all(line[-1] in "：，" for line in lines[:-1]), lines
 
 
 async def test_the_page_can_be_walked_by_keyboard(site, chromium):
