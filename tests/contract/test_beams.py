@@ -28,8 +28,9 @@ COMPARE = """
 import json, sys
 import numpy as np, torch, whisper
 from whisper.decoding import DecodingOptions, DecodingTask
+from whisper.timing import median_filter
 from streamarchive.protocols import TranscribeOptions
-from streamarchive.transcription import beams
+from streamarchive.transcription import alignment, beams
 from streamarchive.transcription.decoding import Ask
 from streamarchive.transcription.openai_engine import OpenAIEngine
 from streamarchive.transcription.tokens import never_said
@@ -68,6 +69,7 @@ def each(languages, size, options, **how):
         "theirs": [theirs(w, l, **options) for l in languages for w in windows],
     }
 
+noise = torch.randn(6, 50, 1500)
 prompt = tuple(engine.tokenizer("en").encode(" Questions about cars."))
 both = ("en", "zh")
 print(json.dumps({
@@ -80,6 +82,7 @@ print(json.dumps({
         "theirs": [theirs(w, "en", beam_size=5, without_timestamps=True)[0] for w in windows],
     },
     "batch": {"one by one": [ours([w], "en", 5)[0] for w in windows], "together": ours(windows, "en", 5)},
+    "medians": torch.equal(alignment.smooth(noise), median_filter(noise, 7)),
     "half": ours([w.bfloat16() for w in windows[:2]], "en", 5, engine=half),
 }))
 """
@@ -140,3 +143,7 @@ async def test_windows_that_finish_early_leave_those_that_do_not(decoded):
 async def test_a_decoder_in_sixteen_bits_says_the_same(decoded):
     full = decoded["beams"]["ours"][:2]
     assert [tokens for tokens, _, _ in decoded["half"]] == [tokens for tokens, _, _ in full]
+
+
+async def test_attention_is_smoothed_as_whispers_is(decoded):
+    assert decoded["medians"]
