@@ -21,7 +21,7 @@ from streamarchive.services import Services
 from tests.voices import speeches
 
 ENGLISH = (
-    "I prefer the windows because it is really fast.",
+    "Our team in London has six engineers.",
     "Let us talk about the navigation now.",
     "How safe is the operating system across the country?",
     "I love the wipers although it is too boring.",

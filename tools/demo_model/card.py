@@ -47,7 +47,7 @@ class Card:
             "languages": list(LANGUAGES),
             "translates": False,
             "prompts": False,  # they harm it: see docs/decisions/0042
-            "figures": {figure.name.strip(): figure.value for figure in self.figures},
+            "figures": {one.name: one.value for one in self.figures if not one.name.startswith(" ")},
             "limits": _LIMITS,
         }
 
