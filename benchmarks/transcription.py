@@ -257,7 +257,7 @@ def measured(name: str, file: Path, model: Path, device: str, threads: int) -> d
     arguments = ["--contestant", contestant, "--file", file, "--model", model, "--device", device]
     finished = subprocess.run(
         [sys.executable, __file__, *map(str, arguments), "--threads", str(threads)],
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": _root()},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": _path()},
         capture_output=True,
         text=True,
     )
@@ -268,8 +268,9 @@ def measured(name: str, file: Path, model: Path, device: str, threads: int) -> d
     return found
 
 
-def _root() -> str:
-    return str(Path(__file__).parents[1])
+def _path() -> str:
+    """Where its packages are: here, and wherever they are looked for already."""
+    return os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def compare(
