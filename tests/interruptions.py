@@ -7,6 +7,7 @@ down each window before it is decoded.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import sys
@@ -46,6 +47,8 @@ class Interrupted:
     recording_id: RecordingId = _NO_RECORDING
     lives: list[Counter[int]] = field(default_factory=list)
     """How often each window, by its start in ms, was asked for between two kills."""
+    reached: list[int] = field(default_factory=lambda: [0])
+    """How far the catalogue had the run at the beginning and at each kill, in ms."""
     victims: list[str] = field(default_factory=list)
     _worker: asyncio.subprocess.Process | None = None
 
@@ -67,10 +70,10 @@ class Interrupted:
 
         What dies five times at the same windows is parked, as it has to be: the fourth time it gets further.
         """
-        known = set(self.asked) if self._stuck() >= _AT_ONE_PLACE else set()
+        least = self.reached[-1] + 1 if self._stuck() >= _AT_ONE_PLACE else 0
 
         async def decodes() -> bool:
-            return bool(set(self._written()) - known) or await self._done()
+            return (bool(self._written()) and await self._covered() >= least) or await self._done()
 
         await until_async(decodes, "a window to be decoded", seconds=_PATIENCE_SECONDS)
         with suppress(TimeoutError):
@@ -86,6 +89,7 @@ class Interrupted:
             await self._worker.wait()
         await asyncio.to_thread(psutil.wait_procs, engines, timeout=_PATIENCE_SECONDS)
         self._turn_page()
+        self.reached.append(await self._covered())
         self.victims.append(victim)
         if victim != "engine":
             await self._let_lease_end()
@@ -132,10 +136,13 @@ class Interrupted:
 
     def _stuck(self) -> int:
         """How many lives, up to the last, came no further than the one before."""
-        lives, stuck = list(self.lives), 0
-        while lives and set(lives.pop()) <= set().union(*lives):
-            stuck += 1
-        return stuck
+        *before, last = self.reached
+        return sum(1 for _ in itertools.takewhile(lambda one: one == last, reversed(before)))
+
+    async def _covered(self) -> int:
+        async with self.services.database.read() as connection:
+            runs = await transcripts.runs(connection, self.recording_id)
+        return runs[0].covered_ms if runs else 0
 
     def _turn_page(self) -> None:
         self.lives.append(Counter(self._written()))
