@@ -55,7 +55,7 @@ class FasterEngine:
         self._spectrogram = FeatureExtractor(feature_size=self._dims["n_mels"])
         self._tokens = _tokenizer(folder)
         self.tokenizer = lru_cache(maxsize=None)(self._make_tokenizer)
-        self._suppressed = lru_cache(maxsize=None)(self._make_suppressed)
+        self._suppressed = never_said(self.tokenizer("en"))
         self._encode = self._encoder(model, threads)
         self.info = checkpoints.describe(model, self._dims, self._device, _language_codes(self._tokens))
 
@@ -92,7 +92,7 @@ class FasterEngine:
             beam_size=options.beam_size,
             length_penalty=1.0,
             no_repeat_ngram_size=0 if temperature == 0 else max(2, 6 - round(5 * temperature)),
-            suppress_tokens=self._suppressed(asks[0].language),
+            suppress_tokens=self._suppressed,
             return_scores=True,
             return_no_speech_prob=True,
         )
@@ -106,7 +106,7 @@ class FasterEngine:
             [[*tokenizer.sot_sequence, tokenizer.no_timestamps]] * len(features),
             beam_size=beam_size,
             max_length=2 * REHEARSED_TOKENS,  # of which CTranslate2 gives half to the text
-            suppress_tokens=[*self._suppressed("en"), tokenizer.eot],
+            suppress_tokens=[*self._suppressed, tokenizer.eot],
         )
 
     def align(
@@ -155,9 +155,6 @@ class FasterEngine:
 
     def _make_tokenizer(self, language: str, task: str = "transcribe") -> Tokenizer:
         return Tokenizer(self._tokens, checkpoints.is_multilingual(self._dims), task, language)
-
-    def _make_suppressed(self, language: str) -> list[int]:
-        return never_said(self.tokenizer(language))
 
 
 def _view(array: NDArray[np.float32]) -> Any:  # noqa: ANN401 - ctranslate2 has no types

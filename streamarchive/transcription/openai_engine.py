@@ -52,7 +52,8 @@ class OpenAIEngine:
             encoders.in_half(self._model.decoder, dtype)
         self._decoder = TextDecoder(self._model.decoder, dtype)
         self.tokenizer = lru_cache(maxsize=None)(self._make_tokenizer)
-        self._rules = lru_cache(maxsize=None)(self._make_rules)
+        words = self.tokenizer("en")
+        self._rules = beams.Rules(words, self._decoder.vocabulary, never_said(words), self._model.device)
         codes = tuple(self.tokenizer("en").all_language_codes)
         self.info = checkpoints.describe(model, vars(self._model.dims), self._device, codes)
 
@@ -85,7 +86,7 @@ class OpenAIEngine:
             self._decoder,
             torch.cat([ask.features for ask in asks]),
             beams.Beginning(tokens, len(before), tokenizer.no_speech),
-            self._rules(language),
+            self._rules,
             self._search(len(asks), options.beam_size, steps, temperature, asks[0].seed),
             steps,
             cancelled,
@@ -119,10 +120,6 @@ class OpenAIEngine:
             words = self._model.dims.n_vocab
             return beams.Sampling((windows, beam_size), words, temperature, eot, seed, device)
         return beams.BeamSearch(windows, beam_size, steps, eot, device)
-
-    def _make_rules(self, language: str) -> beams.Rules:
-        tokenizer = self.tokenizer(language)
-        return beams.Rules(tokenizer, self._decoder.vocabulary, never_said(tokenizer), self._model.device)
 
     def _arithmetic(self, model: str, threads: int) -> str:
         dims = vars(self._model.dims)

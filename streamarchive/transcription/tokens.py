@@ -38,7 +38,7 @@ def timed_lines(
 
 
 def never_said(tokenizer: Any) -> list[int]:  # noqa: ANN401 - whisper's or alike
-    """What is never text: annotations, and tokens that steer the model."""
+    """What is never text, in whichever language: annotations, and tokens that steer the model."""
     steering = ("transcribe", "translate", "sot", "sot_prev", "sot_lm", "no_speech")
     return sorted({*tokenizer.non_speech_tokens, *(getattr(tokenizer, name) for name in steering)})
 
