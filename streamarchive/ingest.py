@@ -219,7 +219,7 @@ async def _catalogue(
     await recordings.put_asset(tx, recording_id, AssetKind.ORIGINAL, stored, _media_type(info), stored.sha256)
     await jobs.enqueue(tx, jobs.FINALISE, str(recording_id), recording_id=recording_id)
     if lines is None:
-        await jobs.enqueue(tx, "transcribe", str(recording_id), recording_id=recording_id)
+        await jobs.enqueue(tx, jobs.TRANSCRIBE, str(recording_id), recording_id=recording_id)
     else:
         await _adopt_lines(tx, recording_id, lines)
     return recording_id

@@ -22,7 +22,7 @@ from streamarchive.errors import ConflictError, FencedError, NotFoundError
 from streamarchive.models import Job, JobId, JobState, RecordingId
 
 _t = tables.job
-FINALISE, PURGE = "finalise", "purge"
+FINALISE, TRANSCRIBE, TRANSLATE, PURGE = "finalise", "transcribe", "translate", "purge"
 """Kinds that are asked for in one place and done in another."""
 LIVE, NORMAL, LATER = 10, 50, 90
 """Priorities; lower comes first."""

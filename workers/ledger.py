@@ -272,7 +272,7 @@ class Ledger:
                 await streams.end(tx, self.stream)
                 return
             await recordings.finish(tx, self.stream, self.recording_id)
-            for kind in (jobs.FINALISE, "transcribe"):
+            for kind in (jobs.FINALISE, jobs.TRANSCRIBE):
                 await jobs.enqueue(tx, kind, str(self.recording_id), recording_id=self.recording_id)
 
     async def salvage(self, *, but: int | None = None) -> None:

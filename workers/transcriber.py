@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KIND = "transcribe"
-TRANSLATE = "translate"
 OPTIONS = TranscribeOptions()
 _SOURCES = (AssetKind.ORIGINAL, AssetKind.M4A, AssetKind.MP4)
 """Which file of an upload is read, the first there is."""
@@ -60,7 +58,7 @@ _REPORT_MS = 60_000
 
 async def run(services: Services, stop: asyncio.Event) -> None:
     """Do `transcribe` and `translate` jobs until `stop`."""
-    await serve_jobs(services, {KIND: transcribe, TRANSLATE: translate}, stop)
+    await serve_jobs(services, {jobs.TRANSCRIBE: transcribe, jobs.TRANSLATE: translate}, stop)
 
 
 async def transcribe(job: JobRun) -> None:

@@ -13,7 +13,7 @@ from .. import auth
 from ..access import open_interview
 from ..keys import SERVICES, VISIT
 
-_PASSES = {"again": "transcribe", "translate": "translate"}
+_PASSES = {"again": jobs.TRANSCRIBE, "translate": jobs.TRANSLATE}
 """What the buttons ask for, and the kind of job that does it."""
 
 
