@@ -183,7 +183,7 @@ def moment(hit: answers.Moment, address: str, *, age: timedelta | None = None) -
 
 
 def said_ago(segment: MediaSegment, at_ms: int, now: datetime) -> timedelta:
-    """How long ago this moment of a broadcast was, told by the media segment that holds it or by the newest.
+    """How long ago this moment of a broadcast was, told by the media segment that holds it or the one before.
 
     A segment arrives when its last picture has been taken. Captions may be ahead of the newest segment.
     """

@@ -340,14 +340,11 @@ async def segments(
 
 
 async def segment_at(connection: AsyncConnection, recording_id: RecordingId, at_ms: int) -> MediaSegment | None:
-    """The one that holds this moment of the media clock, else the newest; None if there are none."""
+    """The one that holds this moment of the media clock, else the one before it; None if there are none."""
     table = tables.media_segment
     mine = select(table).where(table.c.recording_id == recording_id, table.c.deleted_at.is_(None))
-    not_before = table.c.start_ticks + table.c.duration_ticks >= to_ticks(at_ms)
-    for statement in (
-        mine.where(not_before).order_by(table.c.sequence),
-        mine.order_by(table.c.sequence.desc()),
-    ):
+    begun = mine.where(table.c.start_ticks < to_ticks(at_ms))
+    for statement in (begun.order_by(table.c.sequence.desc()), mine.order_by(table.c.sequence)):
         row = (await connection.execute(statement.limit(1))).first()
         if row is not None:
             return segment_of(row)
