@@ -258,7 +258,7 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
 
 
 async def _of_lines(
-    connection: AsyncConnection, interview: Interview, last: int, payloads: Sequence[dict[str, Any] | Any]
+    connection: AsyncConnection, interview: Interview, last: int, payloads: Sequence[Mapping[str, Any]]
 ) -> Message:
     if any(payload.get("whole") for payload in payloads):
         return Message(last, "whole")
@@ -285,7 +285,7 @@ async def _is_shown(connection: AsyncConnection, interview: Interview, said: Map
 async def _lines(
     connection: AsyncConnection,
     interview: Interview,
-    payloads: Sequence[dict[str, Any] | Any],
+    payloads: Sequence[Mapping[str, Any]],
     *,
     withheld_too: bool = False,
 ) -> dict[str, Any]:
