@@ -286,7 +286,7 @@ async def measure_errors(minutes: float) -> None:
     said = [(line["lang"], units(line["text"])) for line in map(json.loads, log.splitlines())]
     print(f"\nerrors of the captions while on air, {minutes:g} min")
     for language, (wrong, count) in _errors(said, [unit for cue in cues for unit in units(cue.text)]).items():
-        print(f"  {language}: {wrong} of {count}, {wrong / count:.1%}")
+        print(f"  {language}: {wrong} of {count}, {wrong / max(count, 1):.1%}")
 
 
 def _errors(said: Sequence[tuple[str, list[str]]], heard: list[str]) -> dict[str, tuple[int, int]]:

@@ -25,8 +25,9 @@ import tempfile
 import threading
 import time
 import wave
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import shapes
@@ -54,15 +55,6 @@ _MINUTES_ON_GPU = 12.0
 _GPU_THREADS = 4
 _SENTENCES = "once.wav"
 """Beside the sound: each sentence once."""
-PLAIN = "whisper (the command)"
-CONTESTANTS = {
-    PLAIN: "whisper_beam",
-    "whisper, greedy": "whisper_greedy",
-    "faster-whisper transcribe": "faster_whisper",
-    "faster-whisper batched": "faster_whisper_batched",
-    "ours, openai": "ours_openai",
-    "ours, faster": "ours_faster",
-}
 
 
 def conversation(folder: Path, minutes: float, *, times: int = 1, silence_minutes: float = 0.0) -> Path:
@@ -132,33 +124,27 @@ Transcribe = Callable[[Path], int]
 
 
 @contextmanager
-def whisper_beam(model: str, device: str, threads: int, **how: object) -> Iterator[Transcribe]:
-    """What the command does with its defaults (beam 5), once the model is loaded."""
+def openai_whisper(model: str, device: str, threads: int, *, beams: int | None) -> Iterator[Transcribe]:
+    """What the command does, once the model is loaded; without beams it is greedy."""
     import whisper
 
     torch.set_num_threads(threads)
     loaded = whisper.load_model(model, device=device)
-    options = how or {"beam_size": 5}
+    how = {"temperature": 0.0, "condition_on_previous_text": False, "beam_size": beams}
 
     def transcribe(file: Path) -> int:
-        found = loaded.transcribe(
-            str(file), temperature=0.0, fp16=device == "cuda", condition_on_previous_text=False, **options
-        )
+        found = loaded.transcribe(str(file), fp16=device == "cuda", **how)
         return len(found["text"].split())
 
     yield transcribe
 
 
 @contextmanager
-def whisper_greedy(model: str, device: str, threads: int) -> Iterator[Transcribe]:
-    """The same without beams."""
-    with whisper_beam(model, device, threads, beam_size=None) as transcribe:
-        yield transcribe
+def faster_whisper(model: str, device: str, threads: int, *, batched: bool) -> Iterator[Transcribe]:
+    """faster-whisper's own pipelines at beam 5, 8 bits on a CPU, voice activity on, words as ours.
 
-
-@contextmanager
-def faster_whisper(model: str, device: str, threads: int, *, batch: int = 0) -> Iterator[Transcribe]:
-    """faster-whisper's own pipelines at beam 5, 8 bits on a CPU, voice activity on, words as ours."""
+    Eight windows at a time are its default; on a GPU it gets sixteen, as ours.
+    """
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
     arithmetic = "float16" if device == "cuda" else "int8"
@@ -167,7 +153,8 @@ def faster_whisper(model: str, device: str, threads: int, *, batch: int = 0) -> 
     how = {"beam_size": 5, "temperature": 0.0, "vad_filter": True, "word_timestamps": True}
 
     def transcribe(file: Path) -> int:
-        if batch:
+        if batched:
+            batch = 16 if device == "cuda" else 8
             found, _ = BatchedInferencePipeline(loaded).transcribe(str(file), batch_size=batch, **how)
         else:
             found, _ = loaded.transcribe(str(file), condition_on_previous_text=False, **how)
@@ -177,14 +164,7 @@ def faster_whisper(model: str, device: str, threads: int, *, batch: int = 0) -> 
 
 
 @contextmanager
-def faster_whisper_batched(model: str, device: str, threads: int) -> Iterator[Transcribe]:
-    """Eight windows at a time, which is its default; on a GPU sixteen, as ours."""
-    with faster_whisper(model, device, threads, batch=16 if device == "cuda" else 8) as transcribe:
-        yield transcribe
-
-
-@contextmanager
-def ours(model: str, device: str, threads: int, engine: str) -> Iterator[Transcribe]:
+def ours(model: str, device: str, threads: int, *, engine: str) -> Iterator[Transcribe]:
     """A whole pass, words included, at beam 5."""
     with asyncio.Runner() as runner:
         process = EngineProcess(model, engine=engine, device=device, threads=threads)  # type: ignore[arg-type]
@@ -202,32 +182,30 @@ def ours(model: str, device: str, threads: int, engine: str) -> Iterator[Transcr
 
 
 @contextmanager
-def ours_openai(model: str, device: str, threads: int) -> Iterator[Transcribe]:
-    """On the package openai-whisper."""
-    with ours(model, device, threads, "openai") as transcribe:
-        yield transcribe
-
-
-@contextmanager
-def ours_faster(model: str, device: str, threads: int) -> Iterator[Transcribe]:
-    """On CTranslate2."""
-    with ours(model, device, threads, "faster") as transcribe:
-        yield transcribe
-
-
-@contextmanager
 def prepare(model: str, device: str, threads: int) -> Iterator[Transcribe]:
     """Convert the model and choose the encoders, so that nobody is measured doing it."""
     convert.converted(model)
-    for contestant in (ours_openai, ours_faster) if device == "cpu" else ():
-        with contestant(model, device, threads):
+    for engine in ("openai", "faster") if device == "cpu" else ():
+        with ours(model, device, threads, engine=engine):
             pass
     yield lambda _file: 0
 
 
-def compete(contestant: str, file: Path, model: str, device: str, threads: int) -> None:
+PREPARE = "prepare"
+CONTESTANTS: Mapping[str, Callable[[str, str, int], AbstractContextManager[Transcribe]]] = {
+    "whisper (the command)": partial(openai_whisper, beams=5),
+    "whisper, greedy": partial(openai_whisper, beams=None),
+    "faster-whisper transcribe": partial(faster_whisper, batched=False),
+    "faster-whisper batched": partial(faster_whisper, batched=True),
+    "ours, openai": partial(ours, engine="openai"),
+    "ours, faster": partial(ours, engine="faster"),
+}
+
+
+def compete(name: str, file: Path, model: str, device: str, threads: int) -> None:
     """Be measured, and print the figures for the process that compares."""
-    with _gpu_memory(device) as gpu, globals()[contestant](model, device, threads) as transcribe:
+    contestant = prepare if name == PREPARE else CONTESTANTS[name]
+    with _gpu_memory(device) as gpu, contestant(model, device, threads) as transcribe:
         if device == "cuda":
             transcribe(file.with_name(_SENTENCES))  # to warm up
         with Meter() as meter:
@@ -253,8 +231,7 @@ class CannotRunError(Exception):
 
 def measured(name: str, file: Path, model: Path, device: str, threads: int) -> dict[str, float]:
     """Run one contestant in a process of its own. Raises `CannotRunError`."""
-    contestant = CONTESTANTS.get(name, name)
-    arguments = ["--contestant", contestant, "--file", file, "--model", model, "--device", device]
+    arguments = ["--contestant", name, "--file", file, "--model", model, "--device", device]
     finished = subprocess.run(
         [sys.executable, __file__, *map(str, arguments), "--threads", str(threads)],
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": _path()},
@@ -285,7 +262,7 @@ def compare(
     ratio = "faster" if device == "cuda" else "less CPU"
     print(f"{'':28}{'CPU s/hour':>11}{'wall s/hour':>12}{memory_of + ' MB':>9}{'words':>7}{ratio:>10}")
     plain = 0.0
-    measured("prepare", file, model, device, threads)
+    measured(PREPARE, file, model, device, threads)
     for name in names:
         try:
             found = measured(name, file, model, device, threads)
@@ -306,7 +283,7 @@ def compare(
 def memory(folder: Path, names: Sequence[str]) -> None:
     """Peak memory of a pass with the bundled checkpoint over one hour and over six; speech comes in batches."""
     print("\npeak memory of a pass, both processes, bundled checkpoint, two minutes of each half hour are speech")
-    measured("prepare", folder, DEMO, "cpu", 1)
+    measured(PREPARE, folder, DEMO, "cpu", 1)
     for engine in names:
         peaks = []
         for hours in (1, 6):
