@@ -31,6 +31,14 @@ async def withhold(site, recording_id):
         return (await withholding.withhold(tx, recording_id, 9_000, 11_000)).id
 
 
+async def talk_on_air(site):
+    """24 seconds with a line in the part that is withheld."""
+    broadcast = await site.go_live({"en": "On air"})
+    await broadcast.add_segments(12)
+    await broadcast.say(*TALK[:5])
+    return broadcast
+
+
 async def pictures_until(page, seconds):
     """What the picture shows, again and again, until the player has come so far."""
     seen = []
@@ -42,9 +50,7 @@ async def pictures_until(page, seconds):
 @live_video
 @pytest.mark.parametrize("ended", [False, True])
 async def test_players_go_past_it_on_the_same_clock_and_its_lines_go(site, chromium, ended):
-    broadcast = await site.go_live({"en": "On air"})
-    await broadcast.add_segments(12)
-    await broadcast.say(*TALK[:5])
+    broadcast = await talk_on_air(site)
     if ended:
         await broadcast.end()
     async with opened(chromium, await interview_url(site, broadcast.interview_id, "?t=4")) as page:
@@ -63,14 +69,15 @@ async def test_players_go_past_it_on_the_same_clock_and_its_lines_go(site, chrom
         await expect(line(page, "智能座舱")).to_be_visible()
         await line(page, "智能座舱").locator("p").click()
         await plays_at(page, 8)
+        await page.locator("#player").evaluate("player => { player.pause(); player.currentTime = 10 }")
+        await plays_at(page, 10)
+        assert abs(await seconds_in_picture(page) - 10) < 0.7
 
 
 @live_video
 @pytest.mark.parametrize("ended", [False, True])
 async def test_a_line_clicked_before_the_new_player_is_there_is_where_it_goes(site, chromium, ended):
-    broadcast = await site.go_live({"en": "On air"})
-    await broadcast.add_segments(12)
-    await broadcast.say(*TALK[:5])
+    broadcast = await talk_on_air(site)
     range_id = await withhold(site, broadcast.recording_id)
     if ended:
         await broadcast.end()
