@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import event as events
 from sqlalchemy import func, select
@@ -37,6 +38,31 @@ _SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]")
 _LAST_STEPS = "streamarchive.last_steps"
 
 Step = Callable[[AsyncConnection, Sequence[Any]], Awaitable[None]]
+
+
+class SQLiteConnection(sqlite3.Connection):
+    """Rolls back and lets go of its locks when it is closed, whatever is unfinished.
+
+    SQLite keeps a closed connection's transaction for as long as one of its statements has rows that nobody took.
+    Whoever is cancelled leaves such a statement behind, in the frames of a traceback: until those are collected
+    nobody else could write. See https://www.sqlite.org/c3ref/close.html.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - sqlite3's own
+        super().__init__(*args, **options)
+        self._cursors = WeakSet[sqlite3.Cursor]()
+
+    def cursor(self, *args: Any) -> Any:  # noqa: ANN401 - sqlite3's own
+        """As the base class does."""
+        opened = super().cursor(*args)
+        self._cursors.add(opened)
+        return opened
+
+    def close(self) -> None:
+        """As the base class does, its cursors first."""
+        for opened in list(self._cursors):
+            opened.close()
+        super().close()
 
 
 class Database:
@@ -176,7 +202,10 @@ def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
         url.set(drivername="sqlite+aiosqlite"),
         pool_size=1 if writes else 4,
         max_overflow=0,
-        connect_args={"timeout": _PATIENCE_SECONDS if writes else _BUSY_SECONDS},
+        connect_args={
+            "timeout": _PATIENCE_SECONDS if writes else _BUSY_SECONDS,
+            "factory": SQLiteConnection,
+        },
     )
     pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"]
     if not writes:
@@ -205,7 +234,7 @@ def _begin_writing(connection: Any) -> None:  # noqa: ANN401 - a sync Connection
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except OperationalError as error:
-            busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # or a kind of it
             if not busy or time.monotonic() > deadline:
                 raise
         else:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing
 
 import pytest
 from sqlalchemy import func, insert, select, text
@@ -164,6 +164,50 @@ async def test_whoever_is_cancelled_while_another_process_writes_leaves_no_lock(
     with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert other.execute("SELECT count(*) FROM interview").fetchone() == (1,)
+    await database.close()
+
+
+SLOW_ROWS = text(
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)"
+    " SELECT i FROM n WHERE i > 200000"
+)
+"""The first row is a while in coming, and many more are behind it."""
+
+
+async def cancelled_while_rows_are_awaited(
+    transaction: AbstractAsyncContextManager[AsyncConnection],
+) -> asyncio.Task[None]:
+    begun = asyncio.Event()
+
+    async def ask() -> None:
+        async with transaction as connection:
+            begun.set()
+            await connection.execute(SLOW_ROWS)
+
+    task = asyncio.create_task(ask())
+    await begun.wait()
+    await asyncio.wait([task], timeout=0.01)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    return task
+
+
+async def test_whoever_is_cancelled_before_the_rows_came_leaves_no_lock(database: Database) -> None:
+    """Its traceback holds the statement, which must not hold the transaction."""
+    kept = [await cancelled_while_rows_are_awaited(database.write()) for _ in range(3)]
+    async with asyncio.timeout(5), database.write() as tx:
+        await add_term(tx, "still works")
+    assert all(task.cancelled() for task in kept)
+
+
+async def test_cancelled_readers_do_not_hold_the_log(sqlite_catalogue: str) -> None:
+    database = Database(sqlite_catalogue)
+    kept = [await cancelled_while_rows_are_awaited(database.read()) for _ in range(3)]
+    await factories.interview(database)
+    await database.forget(is_quiet=True)
+    assert all(task.cancelled() for task in kept)
     await database.close()
 
 
