@@ -54,6 +54,7 @@ class Renderer:
             duration=lambda ms: wording.duration(ms, language.gettext),
             date=language.date,
             date_time=language.date_time,
+            decimal=wording.decimal,
             html_lang=wording.html_lang,
         )
         return environment

@@ -108,6 +108,11 @@ def seconds_of(ms: int) -> str:
     return f"{ms / 1000:.3f}".rstrip("0").rstrip(".")
 
 
+def decimal(value: float) -> str:
+    """A figure to a tenth, below nought with a minus sign, not a hyphen."""
+    return f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
+
+
 def milliseconds_of(seconds: str | None) -> int | None:
     """The `t` of an address in milliseconds; None if there is none or it makes no sense."""
     try:

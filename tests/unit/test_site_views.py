@@ -13,6 +13,10 @@ from web import ranges, views, wording
 AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
+def test_figures_have_a_tenth_and_a_minus_sign():
+    assert [wording.decimal(value) for value in (-23.04, 0.0, 7.25)] == ["−23.0", "0.0", "7.2"]
+
+
 def cue(number, start_ms, speaker=None, text="words"):
     values = {"human": False, "read": False, "words": (), "doubt": None, "revision": 0, "version": 1}
     return Cue(

@@ -15,6 +15,7 @@ const screen = document.getElementById("screen");
 let stage = page.dataset.stage;
 let player = null; // there is none while one is being opened
 let wanted = null; // where to go as soon as it can be played: { ms, play }
+let counting = false; // the notice says in how long that is
 const LIVE = Infinity; // as a moment: whatever is on air by then
 
 const transcript = new Transcript(document.getElementById("lines"), track ? `${address}?track=${track}&` : `${address}?`, { onSeek: (ms) => seek(ms, true) });
@@ -24,6 +25,7 @@ const seekBar = new SeekBar(seekBox, (ms) => seek(ms, false));
 let along = { thumbnails: seekBox.dataset.thumbnails, peaks: seekBox.dataset.peaks };
 
 function say(text, button, action) {
+  counting = false;
   notice.replaceChildren(text ?? "");
   notice.hidden = !text;
   if (!button) return;
@@ -47,10 +49,11 @@ function go() {
   const { ms, play } = wanted;
   const toLive = ms === LIVE && player.goLive;
   if (!toLive && ms >= reach && stage === "live" && player.goLive) {
-    return say(word.playsIn.replace("{time}", clock(ms - reach + 1000)));
+    say(word.playsIn.replace("{time}", clock(ms - reach + 1000)));
+    return void (counting = true);
   }
   wanted = null;
-  say(null);
+  if (counting) say(null); // whatever else is said stands
   if (toLive) player.goLive();
   else player.seek(Math.min(ms, reach - 50));
   if (play) player.element.play().catch(() => {});
