@@ -15,6 +15,7 @@ from .keys import (
     INDEX_STATE,
     LIVE_PICTURES,
     LOOKING,
+    PLAYLISTS,
     RECEIVING,
     RENDERER,
     SENDERS,
@@ -24,6 +25,7 @@ from .keys import (
 from .live_pictures import LivePictures
 from .middleware import add_headers, explain_errors, greet, identify, refuse_foreign_forms
 from .pages.desk_streams import looks_at_once
+from .playlists import Playlists
 from .render import Renderer
 from .routes import DEMO_ROUTES, add_routes
 from .suggestions import Suggester
@@ -38,6 +40,7 @@ def create_app(services: Services) -> web.Application:
     app[SUGGESTER] = Suggester(services.database)
     app[INDEX_STATE] = IndexState(services.search)
     app[LIVE_PICTURES] = LivePictures(services.store)
+    app[PLAYLISTS] = Playlists(services.database)
     app[RECEIVING] = set()
     app[SENDERS] = {}
     app[LOOKING] = looks_at_once()

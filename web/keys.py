@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .answering import IndexState
     from .events import Hub
     from .live_pictures import LivePictures
+    from .playlists import Playlists
     from .render import Renderer
     from .suggestions import Suggester
 
@@ -25,6 +26,7 @@ HUB: web.AppKey[Hub] = web.AppKey("hub")
 SUGGESTER: web.AppKey[Suggester] = web.AppKey("suggester")
 INDEX_STATE: web.AppKey[IndexState] = web.AppKey("index_state")
 LIVE_PICTURES: web.AppKey[LivePictures] = web.AppKey("live_pictures")
+PLAYLISTS: web.AppKey[Playlists] = web.AppKey("playlists")
 RECEIVING: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("receiving")
 """Requests whose file is still arriving."""
 SENDERS: web.AppKey[dict[int, asyncio.Task[Any]]] = web.AppKey("senders")

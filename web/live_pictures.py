@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 
 from streamarchive.errors import StreamArchiveError
 from streamarchive.media.pictures import first_picture
-from streamarchive.models import InterviewId, MediaSegment
+from streamarchive.models import Interview, InterviewId, MediaSegment
 from streamarchive.protocols import MediaStore
+
+from .playlists import Recorded
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,8 @@ _MOST = 200
 @dataclass(slots=True)
 class _Picture:
     jpeg: bytes | None = None
-    key: str = ""
-    """Of the segment that it was taken from."""
+    segment: MediaSegment | None = None
+    """That it was taken from."""
     looked_at: float = float("-inf")
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -40,27 +42,28 @@ class LivePictures:
         self._pictures: OrderedDict[InterviewId, _Picture] = OrderedDict()
         self._making = asyncio.Semaphore(_AT_ONCE)
 
-    async def of(self, interview_id: InterviewId, shown: list[MediaSegment]) -> tuple[str, bytes] | None:
-        """A key that changes with the picture, and the JPEG, of the newest of these segments; None without one.
+    async def of(self, interview: Interview, recorded: Recorded) -> tuple[str, bytes] | None:
+        """A key that changes with the picture, and the JPEG, of the newest segment shown; None without one.
 
         A picture of a segment that is not shown any more is forgotten.
         """
-        known = self._pictures.setdefault(interview_id, _Picture())
-        self._pictures.move_to_end(interview_id)
+        known = self._pictures.setdefault(interview.id, _Picture())
+        self._pictures.move_to_end(interview.id)
         while len(self._pictures) > _MOST:
             self._pictures.popitem(last=False)
         async with known.busy:  # whoever has just made one may not have known yet what is not shown any more
-            if known.key not in {segment.key for segment in shown}:
-                known.jpeg, known.key, known.looked_at = None, "", float("-inf")
-            if shown and time.monotonic() - known.looked_at >= FRESH_SECONDS and shown[-1].key != known.key:
-                await self._make(known, shown[-1].key)
-            return (known.key, known.jpeg) if known.jpeg else None
+            if known.segment is not None and not recorded.still_shows(interview, known.segment):
+                known.jpeg, known.segment, known.looked_at = None, None, float("-inf")
+            newest = recorded.newest_shown(interview)
+            if newest and time.monotonic() - known.looked_at >= FRESH_SECONDS and newest != known.segment:
+                await self._make(known, newest)
+            return (known.segment.key, known.jpeg) if known.segment and known.jpeg else None
 
-    async def _make(self, known: _Picture, key: str) -> None:
+    async def _make(self, known: _Picture, segment: MediaSegment) -> None:
         """Without a new picture the old one goes on being shown."""
         known.looked_at = time.monotonic()
         try:
-            async with self._making, self._store.local(key) as segment:
-                known.jpeg, known.key = await first_picture(segment), key
+            async with self._making, self._store.local(segment.key) as file:
+                known.jpeg, known.segment = await first_picture(file), segment
         except StreamArchiveError as error:
-            log.info("no picture of %s: %s", key, error)
+            log.info("no picture of %s: %s", segment.key, error)

@@ -6,19 +6,18 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import recordings, retention, withheld
-from streamarchive.clock import PTS_MODULUS, TICKS_PER_MS, to_ms
 from streamarchive.errors import ConflictError, GoneError, NotFoundError
-from streamarchive.media import playlists, thumbnails
-from streamarchive.models import Asset, AssetKind, Interview, MediaSegment, RecordingId, RecordingState, Stage
+from streamarchive.media import playlists as hls
+from streamarchive.media import thumbnails
+from streamarchive.models import Asset, AssetKind, Interview, RecordingId, RecordingState, Stage
 
 from .access import open_interview
-from .keys import LIVE_PICTURES, SERVICES, VISIT
-from .ranges import HEADERS, Stored, send, send_bytes
+from .keys import LIVE_PICTURES, PLAYLISTS, SERVICES, VISIT
+from .playlists import shows
+from .ranges import HEADERS, Stored, send, send_bytes, send_text
 from .state import short_tag
 
 _SEGMENT_TYPE = "video/mp2t"
-_SOUND_MS = 1_000
-"""How far the sound of a segment lies before or behind its picture, at most."""
 
 
 async def playlist(request: web.Request) -> web.StreamResponse:
@@ -27,30 +26,17 @@ async def playlist(request: web.Request) -> web.StreamResponse:
         interview = await _open(request, connection)
         recording_id = _recording_of(interview)
         recording = await recordings.get(connection, recording_id)
-        present = await recordings.segments(connection, recording_id)
-        gone = await withheld.purged_segments(connection, recording_id)
-        released = not present and await retention.were_released(connection, recording_id)
+        extent = await recordings.extent(connection, recording_id)
+        released = not extent.kept_bytes and await retention.were_released(connection, recording_id)
     if released:
         raise GoneError("its stream is not kept any more; it is played from its file, media.mp4 or media.m4a")
-    shown = {segment.sequence for segment in present if _shows(interview, segment)}
-    segments = sorted(
-        (segment for segment in [*present, *gone] if interview.cuts_in(*_extent(segment))),
-        key=lambda segment: segment.sequence,
-    )
-    if not shown:
-        raise NotFoundError("there is nothing to play yet; this address works as soon as there is a segment")
     # A recording may go on for the next interview.
     grows = recording.state is RecordingState.OPEN and interview.stage is Stage.LIVE
-    write = playlists.live if grows else playlists.complete
-    text = write(segments, _address, lambda segment: segment.sequence not in shown)
-    return web.Response(
-        text=text, content_type=playlists.MEDIA_TYPE, headers={"Cache-Control": HEADERS["Cache-Control"]}
-    )
-
-
-def _address(segment: MediaSegment) -> str:
-    """Relative; tells a page which time stamp its moment of the media clock has."""
-    return f"segments/{segment.sequence}-{to_ms(segment.start_ticks)}-{segment.pts_ticks % PTS_MODULUS}.ts"
+    recorded = await request.app[PLAYLISTS].recorded(recording_id, extent)
+    found = await request.app[PLAYLISTS].playlist(interview, recorded, grows=grows)
+    if found is None:
+        raise NotFoundError("there is nothing to play yet; this address works as soon as there is a segment")
+    return send_text(request, found.text, found.gzipped, hls.MEDIA_TYPE, found.etag)
 
 
 async def segment(request: web.Request) -> web.StreamResponse:
@@ -60,7 +46,7 @@ async def segment(request: web.Request) -> web.StreamResponse:
         found = await recordings.segment(
             connection, _recording_of(interview), int(request.match_info["sequence"])
         )
-    if found is None or not _shows(interview, found):
+    if found is None or not shows(interview, found):
         raise NotFoundError("there is no such segment")
     return await send(request, Stored(found.key, found.size_bytes, _SEGMENT_TYPE))
 
@@ -78,12 +64,12 @@ async def poster(request: web.Request) -> web.StreamResponse:
         interview = await _open(request, connection)
         if interview.stage is not Stage.LIVE:
             found = await _asset(connection, interview, AssetKind.POSTER)
-            segments = []
         else:
-            segments = await _shown_segments(connection, interview)
+            extent = await recordings.extent(connection, _recording_of(interview))
     if interview.stage is not Stage.LIVE:
         return await send(request, Stored(found.key, found.size_bytes, found.media_type))
-    picture = await request.app[LIVE_PICTURES].of(interview.id, segments)
+    recorded = await request.app[PLAYLISTS].recorded(_recording_of(interview), extent)
+    picture = await request.app[LIVE_PICTURES].of(interview, recorded)
     if picture is None:
         raise NotFoundError("there is no picture yet; this address works as soon as there is one")
     key, jpeg = picture
@@ -118,12 +104,6 @@ async def _asset(connection: AsyncConnection, interview: Interview, kind: AssetK
     return found
 
 
-async def _shown_segments(connection: AsyncConnection, interview: Interview) -> list[MediaSegment]:
-    """What may be given out of its recording."""
-    segments = await recordings.segments(connection, _recording_of(interview))
-    return [segment for segment in segments if _shows(interview, segment)]
-
-
 _KINDS = {
     "media.mp4": AssetKind.MP4,
     "media.m4a": AssetKind.M4A,
@@ -141,18 +121,3 @@ def _recording_of(interview: Interview) -> RecordingId:
     if interview.recording_id is None:
         raise NotFoundError("nothing has been recorded yet")
     return interview.recording_id
-
-
-def _shows(interview: Interview, segment: MediaSegment) -> bool:
-    """Whether any of it lies between the interview's in and out point, and none of it is withheld.
-
-    Its sound may begin before its picture and go on after it.
-    """
-    start_ms, end_ms = _extent(segment)
-    hidden = interview.withholds(start_ms - _SOUND_MS, end_ms + _SOUND_MS)
-    return interview.cuts_in(start_ms, end_ms) and not hidden
-
-
-def _extent(segment: MediaSegment) -> tuple[int, int]:
-    """Where it lies on the media clock, in milliseconds: every one that it has any part of."""
-    return segment.start_ticks // TICKS_PER_MS, -(-segment.end_ticks // TICKS_PER_MS)

@@ -66,15 +66,32 @@ def wanted(header: str | None, size: int) -> Span | None:
 def send_bytes(request: web.Request, stored: Stored, body: bytes) -> web.Response:
     """What is small and at hand, whole, or 304."""
     headers = {"Cache-Control": HEADERS["Cache-Control"], "ETag": stored.etag}
-    if stored.etag in [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]:
+    if _is_known(request, stored.etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, content_type=stored.media_type, headers=headers)
+
+
+def send_text(request: web.Request, text: bytes, gzipped: bytes, media_type: str, tag: str) -> web.Response:
+    """A text that has been compressed once for everybody, in the form that is asked for, or 304."""
+    compressed = "gzip" in request.headers.get("Accept-Encoding", "")
+    etag = f'"{tag}-gzip"' if compressed else f'"{tag}"'
+    headers = {"Cache-Control": HEADERS["Cache-Control"], "ETag": etag, "Vary": "Accept-Encoding"}
+    if _is_known(request, etag):
+        return web.Response(status=304, headers=headers)
+    if compressed:
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=gzipped if compressed else text, content_type=media_type, headers=headers)
+
+
+def _is_known(request: web.Request, etag: str) -> bool:
+    """Whether the browser has it already."""
+    return etag in [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]
 
 
 async def send(request: web.Request, stored: Stored) -> web.StreamResponse:
     """The bytes, the range asked for, 304 or 416."""
     headers = {**HEADERS, "ETag": stored.etag}
-    if stored.etag in [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]:
+    if _is_known(request, stored.etag):
         return web.Response(status=304, headers=headers)
     condition = request.headers.get("If-Range")
     header = request.headers.get("Range") if condition in (None, stored.etag) else None

@@ -7,7 +7,7 @@ recorder has claimed it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -349,6 +349,25 @@ async def segment_at(connection: AsyncConnection, recording_id: RecordingId, at_
         if row is not None:
             return segment_of(row)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What changes whenever a media segment of a recording is added, deleted or replaced by a shorter one."""
+
+    newest: int
+    """The sequence number of the last segment; -1 without any."""
+    kept_bytes: int
+    """Of all segments together that are not deleted."""
+
+
+async def extent(connection: AsyncConnection, recording_id: RecordingId) -> Extent:
+    """How much there is of it now."""
+    table = tables.media_segment
+    kept = case((table.c.deleted_at.is_(None), table.c.size_bytes), else_=0)
+    statement = select(func.max(table.c.sequence), func.sum(kept)).where(table.c.recording_id == recording_id)
+    newest, kept_bytes = (await connection.execute(statement)).one()
+    return Extent(-1 if newest is None else newest, int(kept_bytes or 0))
 
 
 async def has_segments(connection: AsyncConnection, recording_id: RecordingId) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -13,6 +14,7 @@ from streamarchive.media.loudness import Loudness
 from streamarchive.models import AssetKind, Stretch, Visibility
 from tests.site import LENGTH_MS
 from web import live_pictures
+from web.playlists import Recorded
 
 JPEG = b"\xff\xd8\xff"
 
@@ -86,11 +88,14 @@ async def test_whoever_waits_for_a_picture_does_not_get_one_that_was_withheld_me
     broadcast = await site.go_live({"en": "On air"})
     await broadcast.add_segments(2)
     async with site.services.database.read() as connection:
-        segments = await recordings.segments(connection, broadcast.recording_id)
+        segments = tuple(await recordings.segments(connection, broadcast.recording_id))
+    recorded = Recorded(broadcast.recording_id, segments=segments)
+    interview = await site.interview(broadcast.interview_id)
     pictures = live_pictures.LivePictures(site.services.store)
-    before = asyncio.create_task(pictures.of(broadcast.interview_id, segments))
+    before = asyncio.create_task(pictures.of(interview, recorded))
     await begun.wait()
-    afterwards = asyncio.create_task(pictures.of(broadcast.interview_id, []))
+    withholding = replace(interview, withheld=(Stretch(0, 4_000),))
+    afterwards = asyncio.create_task(pictures.of(withholding, recorded))
     await asyncio.sleep(0)  # it waits for the picture that is being made
     go_on.set()
     assert (await before)[0] == segments[-1].key
