@@ -333,6 +333,8 @@ class CaptionFormat:
     media_type: str
     write: Callable[[Sequence[TimedLine], int], str]
     """Text of the lines of a recording that lasts so many milliseconds."""
+    has_words: bool = False
+    """Whether it holds the times of words, too."""
 
 
 def _write_json(lines: Sequence[TimedLine], duration_ms: int) -> str:
@@ -343,7 +345,7 @@ FORMATS = {
     "vtt": CaptionFormat("vtt", "text/vtt", lambda lines, _: to_vtt(lines)),
     "srt": CaptionFormat("srt", "application/x-subrip", lambda lines, _: to_srt(lines)),
     "txt": CaptionFormat("txt", "text/plain", lambda lines, _: to_txt(lines)),
-    "json": CaptionFormat("json", "application/json", _write_json),
+    "json": CaptionFormat("json", "application/json", _write_json, has_words=True),
 }
 
 

@@ -118,13 +118,17 @@ async def load_lines(
     interview: Interview,
     track: str = tracks.SPOKEN,
     *,
+    words: bool,
     withheld_too: bool = False,
 ) -> tuple[list[Cue], list[Gap]]:
-    """Its cues and gaps, as anybody gets them; editors also see what is withheld, between in and out point."""
+    """Its cues, with their `words` or without, and gaps, as anybody gets them.
+
+    Editors also see what is withheld, between in and out point.
+    """
     if interview.recording_id is None:
         return [], []
     shows = interview.cuts_in if withheld_too else interview.shows
-    cues = await tracks.lines(connection, interview.recording_id, track)
+    cues = await tracks.lines(connection, interview.recording_id, track, words=words)
     return [cue for cue in cues if shows(cue.start_ms, cue.end_ms)], await load_gaps(connection, interview)
 
 

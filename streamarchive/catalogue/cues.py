@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, func, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, func, insert, literal, null, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, outbox, saved_searches, suggestions, tables
@@ -25,9 +25,14 @@ _AT_ONCE = 10_000
 """Databases take some 30,000 parameters a statement."""
 
 
-async def select_current(connection: AsyncConnection, *conditions: Any) -> list[Cue]:  # noqa: ANN401 - SQL
-    """The lines that readers get, by time."""
-    statement = select_all().where(_t.c.deleted_at.is_(None), *conditions)
+async def select_current(
+    connection: AsyncConnection,
+    *conditions: Any,  # noqa: ANN401 - SQL
+    words: bool = True,
+) -> list[Cue]:
+    """The lines that readers get, by time; several times as fast without their words."""
+    wanted = select_all() if words else _select_without_words()
+    statement = wanted.where(_t.c.deleted_at.is_(None), *conditions)
     return [cue(row) for row in await connection.execute(statement.order_by(_t.c.start_ms, _t.c.id))]
 
 
@@ -36,6 +41,11 @@ def select_all() -> Select[Any]:
     return select(_t, tables.transcript.c.recording_id, tables.transcript.c.lang.label("track")).join(
         tables.transcript
     )
+
+
+def _select_without_words() -> Select[Any]:
+    columns = [column for column in select_all().selected_columns if column.name != _t.c.words.name]
+    return select_all().with_only_columns(*columns, null().label(_t.c.words.name), maintain_column_froms=True)
 
 
 async def hold(tx: AsyncConnection, transcript_id: TranscriptId) -> None:
@@ -195,9 +205,9 @@ def line(row: Any) -> CueDraft:  # noqa: ANN401 - a result row
     return CueDraft(row.start_ms, row.end_ms, row.text, row.lang, words(row.words), row.speaker, row.doubt)
 
 
-def words(values: Iterable[Sequence[Any]]) -> tuple[Word, ...]:
-    """The words that a row keeps."""
-    return tuple(Word(*value) for value in values)
+def words(values: Iterable[Sequence[Any]] | None) -> tuple[Word, ...]:
+    """The words that a row keeps; none if they were not asked for."""
+    return tuple(Word(*value) for value in values or ())
 
 
 def draft(current: Cue) -> CueDraft:

@@ -38,9 +38,14 @@ async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -
     return list((await connection.execute(statement)).scalars())
 
 
-async def lines(connection: AsyncConnection, recording_id: RecordingId, track: str = SPOKEN) -> list[Cue]:
-    """The current lines of a track, by time; none of one that there is not."""
-    spoken = await transcripts.of_recording(connection, recording_id)
+async def lines(
+    connection: AsyncConnection, recording_id: RecordingId, track: str = SPOKEN, *, words: bool = True
+) -> list[Cue]:
+    """The current lines of a track, by time; none of one that there is not.
+
+    Without their words they are for reading only.
+    """
+    spoken = await transcripts.of_recording(connection, recording_id, words=words)
     if track == SPOKEN:
         return spoken
     if track not in await of_recording(connection, recording_id):
@@ -49,6 +54,7 @@ async def lines(connection: AsyncConnection, recording_id: RecordingId, track: s
         connection,
         tables.transcript.c.recording_id == recording_id,
         tables.transcript.c.lang == track,
+        words=words,
     )
     return together(translated, [cue for cue in spoken if cue.lang == track])
 

@@ -231,11 +231,12 @@ async def withdraw(tx: AsyncConnection, recording_id: RecordingId, beyond_ms: in
     await cues.announce(tx, recording_id, removed=[cue.id for cue in gone])
 
 
-async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -> list[Cue]:
-    """The current lines as spoken, by time."""
-    return await cues.select_current(
-        connection, tables.transcript.c.recording_id == recording_id, tables.transcript.c.kind == "spoken"
-    )
+async def of_recording(
+    connection: AsyncConnection, recording_id: RecordingId, *, words: bool = True
+) -> list[Cue]:
+    """The current lines as spoken, by time; without their words they are for reading only."""
+    mine = tables.transcript.c.recording_id == recording_id
+    return await cues.select_current(connection, mine, tables.transcript.c.kind == "spoken", words=words)
 
 
 async def around(connection: AsyncConnection, recording_id: RecordingId, start_ms: int, end_ms: int) -> list[Cue]:

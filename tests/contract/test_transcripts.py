@@ -163,6 +163,16 @@ async def test_cues_outbox_and_change_are_one_transaction(database: Database) ->
     assert run.covered_ms == 0
 
 
+async def test_lines_are_read_without_their_words_all_the_same(database: Database) -> None:
+    _, recording_id = await factories.uploaded(database)
+    await adopt(database, recording_id, line(0, "Good morning."), line(4_000, "And good night."))
+    whole = await cues(database, recording_id)
+    assert all(cue.words for cue in whole)
+    async with database.read() as connection:
+        bare = await transcripts.of_recording(connection, recording_id, words=False)
+    assert bare == [replace(cue, words=()) for cue in whole]
+
+
 async def test_silence_is_no_news(database: Database) -> None:
     air = await factories.on_air(database)
     live = await factories.run(database, air.recording_id, RunStage.LIVE)

@@ -47,7 +47,7 @@ async def transcript(request: web.Request) -> web.StreamResponse:
     async with request.app[SERVICES].database.read() as connection:
         found = await open_interview(connection, request[VISIT].asker, request.match_info["id"])
         state = await states.load_state(connection, found)
-        cues, _ = await states.load_lines(connection, found, states.track_of(request, state))
+        cues, _ = await states.load_lines(connection, found, states.track_of(request, state), words=True)
     return answer_with(captions.to_json(cues, state.recording.duration_ms if state.recording else 0))
 
 

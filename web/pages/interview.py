@@ -41,7 +41,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         state = await states.load_state(connection, interview)
         track = states.track_of(request, state)
         editor = visit.asker.has(Role.EDITOR)
-        cues, gaps = await states.load_lines(connection, interview, track, withheld_too=editor)
+        cues, gaps = await states.load_lines(connection, interview, track, words=editor, withheld_too=editor)
         skips = await states.load_skips(connection, interview)
         holes = await states.load_holes(connection, interview)
         names = await _speakers(connection, interview, visit.language) if editor else []
@@ -190,7 +190,7 @@ async def current_lines(request: web.Request) -> web.StreamResponse:
         state = await states.load_state(connection, interview)
         track = states.track_of(request, state)
         editor = visit.asker.has(Role.EDITOR)
-        cues, gaps = await states.load_lines(connection, interview, track, withheld_too=editor)
+        cues, gaps = await states.load_lines(connection, interview, track, words=editor, withheld_too=editor)
         skips = await states.load_skips(connection, interview)
         holes = await states.load_holes(connection, interview)
     values = states.cues_json(cues, interview) + [states.gap_json(gap, visit) for gap in gaps]
@@ -216,7 +216,8 @@ async def export(request: web.Request) -> web.StreamResponse:
     async with services.database.read() as connection:
         interview = await open_interview(connection, visit.asker, request.match_info["id"])
         state = await states.load_state(connection, interview)
-        cues, _ = await states.load_lines(connection, interview, states.track_of(request, state))
+        track = states.track_of(request, state)
+        cues, _ = await states.load_lines(connection, interview, track, words=written.has_words)
     duration_ms = state.recording.duration_ms if state.recording else 0
     return web.Response(
         text=await asyncio.to_thread(written.write, cues, duration_ms),
