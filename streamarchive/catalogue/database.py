@@ -59,9 +59,10 @@ class SQLiteConnection(sqlite3.Connection):
         return opened
 
     def close(self) -> None:
-        """As the base class does, its cursors first."""
-        for opened in list(self._cursors):
-            opened.close()
+        """As the base class does, its cursors first; once more does nothing."""
+        opened, self._cursors = self._cursors, WeakSet[sqlite3.Cursor]()
+        for cursor in list(opened):
+            cursor.close()
         super().close()
 
 
