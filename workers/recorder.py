@@ -50,6 +50,8 @@ async def run(services: Services, stop: asyncio.Event, patience: Patience | None
                 seconds = await _look(services, active, patience)
             except DatabaseError as error:
                 logger.warning("cannot look for streams to record: %s", error)
+            except Exception:  # whoever began again would not know what is being recorded
+                logger.exception("cannot look for streams to record")
             await pause(stop, _CALM_SECONDS)
             await until(stop, changed.wait(seconds))
         try:

@@ -22,6 +22,7 @@ from tests.recording import (
     until_segments,
 )
 from tests.waiting import until_async
+from workers import recorder
 from workers.capture import Patience
 
 
@@ -111,6 +112,25 @@ async def test_a_worker_that_stops_leaves_a_recording_that_the_next_continues(se
     assert gaps[0].at_ms == takes[1].base_ticks // 90
     assert gaps[0].ended_at is not None
     assert gaps[0].began_at <= gaps[0].ended_at
+
+
+async def test_a_recorder_that_fails_to_look_knows_what_it_records(services, air, monkeypatch):
+    """When it is stopped, that is brought to a clean pause."""
+    look, failed = recorder._look, asyncio.Event()
+
+    async def fails_once(*arguments):
+        if arguments[1] and not failed.is_set():
+            failed.set()
+            raise ZeroDivisionError
+        return await look(*arguments)
+
+    monkeypatch.setattr(recorder, "_look", fails_once)
+    stream_id = await schedule(services, air.url)
+    async with recording_worker(services):
+        await until_segments(services, stream_id, 1)
+        await failed.wait()
+    stream, _, _, gaps = await state(services, stream_id)
+    assert (stream.owner, [gap.ended_at for gap in gaps]) == (None, [None])
 
 
 async def test_a_source_that_says_it_has_ended_ends_the_recording(services, tmp_path):
