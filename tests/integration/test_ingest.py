@@ -16,6 +16,7 @@ from streamarchive.errors import StorageError
 from streamarchive.media.incoming import Incoming, display_name
 from streamarchive.models import AssetKind, JobState, UploadState
 from tests.media import make, run_ffmpeg
+from tests.waiting import until_async
 from workers import housekeeping, ingester
 from workers.runner import JobRun, run_job
 
@@ -173,6 +174,27 @@ async def test_a_disk_that_is_nearly_full_refuses_and_leaves_nothing(tmp_path, m
         async with await incoming.open(incoming.media(1)) as file:
             await file.write(b"x" * 2_000_000)
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_a_command_that_is_broken_off_while_it_copies_leaves_no_copy(tmp_path):
+    """Ctrl-C cancels the command; Python waits for its threads."""
+    film, incoming = tmp_path / "film.mp4", tmp_path / "incoming"
+    with film.open("wb") as file:
+        file.truncate(1 << 30)
+
+    async def break_off():
+        importing = asyncio.create_task(ingest._copy(film, incoming))
+
+        async def begun():
+            return incoming.is_dir() and list(incoming.iterdir())
+
+        await until_async(begun, "the copy")
+        importing.cancel()
+        await asyncio.wait([importing])
+        assert importing.cancelled()
+
+    asyncio.run(break_off())
+    assert list(incoming.iterdir()) == []
 
 
 async def test_what_is_cut_off_while_it_is_written_goes_into_no_other_file(tmp_path, monkeypatch):
