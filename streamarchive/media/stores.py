@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -67,9 +68,16 @@ class FileStore:
         self._root = root
 
     async def adopt(self, file: Path, prefix: str, suffix: str) -> StoredObject:
-        """Take over a finished local file (it is gone afterwards); durable once this returns."""
+        """Take over a finished local file (it is gone afterwards); durable once this returns.
+
+        Whoever is cancelled meanwhile has its file still: what came into the store later, nobody would know of.
+        """
+        given_up = threading.Event()
         with _translated(f"cannot keep {file.name}"):
-            return await asyncio.to_thread(self._adopt, file, prefix, suffix)
+            try:
+                return await asyncio.to_thread(self._adopt, file, prefix, suffix, given_up)
+            finally:
+                given_up.set()
 
     async def size(self, key: str) -> int | None:
         """Its length in bytes; None if there is none."""
@@ -136,7 +144,7 @@ class FileStore:
             folder = folder.parent
         return shutil.disk_usage(folder)
 
-    def _adopt(self, file: Path, prefix: str, suffix: str) -> StoredObject:
+    def _adopt(self, file: Path, prefix: str, suffix: str, given_up: threading.Event) -> StoredObject:
         digest = hash_file(file)
         key = f"{prefix}{digest[:HASH_LENGTH]}{suffix}"
         target = self._path(key)
@@ -144,15 +152,16 @@ class FileStore:
         _make_folder(target.parent)
         try:
             _sync_file(file)
+            _require_wanted(given_up)
             file.rename(target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            self._copy_in(file, target)
+            self._copy_in(file, target, given_up)
         sync_folder(target.parent)
         return stored
 
-    def _copy_in(self, file: Path, target: Path) -> None:
+    def _copy_in(self, file: Path, target: Path, given_up: threading.Event) -> None:
         """From another file system: copied under another name first, so that a key is whole or not there."""
         incoming = self._root / _INCOMING
         _make_folder(incoming)
@@ -160,11 +169,21 @@ class FileStore:
         try:
             shutil.copyfile(file, copy)
             _sync_file(copy)
+            _require_wanted(given_up)
             copy.rename(target)
         finally:
             copy.unlink(missing_ok=True)
         sync_folder(target.parent)
         file.unlink()
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for this file any more."""
+
+
+def _require_wanted(given_up: threading.Event) -> None:
+    if given_up.is_set():
+        raise _GivenUpError
 
 
 def _make_folder(folder: Path) -> None:

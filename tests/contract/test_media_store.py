@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from pathlib import Path
 
 import pytest
 
 from streamarchive.errors import NotFoundError, SettingsError, StorageError
-from streamarchive.media.stores import CHUNK_BYTES, FileStore, open_store
+from streamarchive.media import stores
+from streamarchive.media.stores import CHUNK_BYTES, FileStore, hash_file, open_store
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -120,6 +123,29 @@ async def test_a_file_from_another_file_system_is_copied_whole(tmp_path):
         assert not list((tmp_path / "media" / ".incoming").iterdir())
     finally:
         file.unlink(missing_ok=True)
+
+
+def test_whoever_is_cancelled_while_a_file_is_adopted_keeps_it(tmp_path, monkeypatch):
+    """Nobody would know what key it has."""
+    file, reached, going_on = write(tmp_path), threading.Event(), threading.Event()
+
+    def late(file):
+        reached.set()
+        going_on.wait(30)
+        return hash_file(file)
+
+    async def cancel():
+        adopting = asyncio.create_task(FileStore(tmp_path / "media").adopt(file, "a/", ".ts"))
+        await asyncio.to_thread(reached.wait, 30)
+        adopting.cancel()
+        await asyncio.wait([adopting])
+        assert adopting.cancelled()
+        going_on.set()
+
+    monkeypatch.setattr(stores, "hash_file", late)
+    asyncio.run(cancel())  # waits for its threads
+    assert file.read_bytes() == CONTENT
+    assert not list((tmp_path / "media").rglob("*.ts"))
 
 
 async def test_free_space_is_a_fraction(store):
