@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from datetime import timedelta
 
 from streamarchive import jobs
@@ -13,6 +14,7 @@ from streamarchive.models import JobState, RecordingState
 from tests.media import make
 from tests.onair import on_air
 from tests.recording import (
+    QUICK,
     check_books,
     recording_worker,
     request_stop,
@@ -24,6 +26,7 @@ from tests.recording import (
 from tests.waiting import until_async
 from workers import recorder
 from workers.capture import Patience
+from workers.stream_recorder import StreamRecorder
 
 
 async def test_a_live_stream_becomes_a_finished_recording_with_its_jobs(services, air):
@@ -131,6 +134,31 @@ async def test_a_recorder_that_fails_to_look_knows_what_it_records(services, air
         await failed.wait()
     stream, _, _, gaps = await state(services, stream_id)
     assert (stream.owner, [gap.ended_at for gap in gaps]) == (None, [None])
+
+
+async def test_who_stands_by_waits_for_a_recorder_that_takes_its_time(services, air):
+    """That one gives the stream to it, and to nobody else, when its segment is finished or it has to end."""
+    patience = replace(QUICK, hand_over=12.0, lease=60.0)
+    stream_id = await schedule(services, air.url)
+    lease = timedelta(seconds=60)
+    first = await streams.claim(services.database, stream_id, "recorder@elsewhere", lease)
+    async with services.database.write() as tx:
+        await recordings.begin(tx, first, has_video=True)
+    await streams.offer(services.database, stream_id, first.epoch, lease)
+    offered = (await state(services, stream_id))[0]
+    second = StreamRecorder(services, offered, patience, claimed=False)
+    try:
+
+        async def stands_by():
+            return (await state(services, stream_id))[0].successor is not None
+
+        await until_async(stands_by, "the other recorder to stand by")
+        await asyncio.wait([second.task], timeout=patience.hand_over)
+        await streams.hand_over(services.database, (await state(services, stream_id))[0], lease)
+        await until_segments(services, stream_id, 1)
+    finally:
+        second.pause()
+        await second.task
 
 
 async def test_a_source_that_says_it_has_ended_ends_the_recording(services, tmp_path):
