@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ HASH_LENGTH = 32
 CHUNK_BYTES = 1 << 18
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _INCOMING = ".incoming"
+_ABANDONED_SECONDS = 24 * 3600.0
 
 
 def open_store(url: str) -> MediaStore:
@@ -165,6 +167,7 @@ class FileStore:
         """From another file system: copied under another name first, so that a key is whole or not there."""
         incoming = self._root / _INCOMING
         _make_folder(incoming)
+        _forget_abandoned(incoming)
         copy = incoming / secrets.token_hex(16)
         try:
             shutil.copyfile(file, copy)
@@ -184,6 +187,14 @@ class _GivenUpError(Exception):
 def _require_wanted(given_up: threading.Event) -> None:
     if given_up.is_set():
         raise _GivenUpError
+
+
+def _forget_abandoned(incoming: Path) -> None:
+    """Delete the copies whose process was killed: of one that goes on, something was written lately."""
+    for copy in incoming.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - copy.stat().st_mtime > _ABANDONED_SECONDS:
+                copy.unlink()
 
 
 def _make_folder(folder: Path) -> None:
