@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
-import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -51,6 +50,8 @@ _SUFFIXES = {
 _MEDIA_TYPES = {"mov": "mp4", "matroska": "webm", "mp3": "mpeg", "wav": "wav", "flac": "flac", "ogg": "ogg"}
 _BROWSERS_KNOW = {"h264", "vp8", "vp9", "av1", "aac", "mp3", "opus", "vorbis", "flac", "pcm_s16le", None}
 """Codecs that browsers play in the containers of `_MEDIA_TYPES`."""
+
+_PIECE_BYTES = 1 << 22
 
 LastStep = Callable[[AsyncConnection], Awaitable[None]]
 
@@ -111,23 +112,27 @@ async def import_file(
 
 
 async def _copy(file: Path, incoming: Path) -> Path:
-    """The user's file stays theirs: a copy goes into the store."""
+    """The user's file stays theirs: a copy goes into the store. Whoever gives up leaves none behind."""
+    path, given_up = incoming / f"import-{secrets.token_hex(8)}", threading.Event()
 
-    def copy() -> Path:
+    def copy() -> None:
         incoming.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=incoming, prefix="import-", delete=False) as target:
-            path = Path(target.name)
-        try:
-            shutil.copyfile(file, path)
-        except BaseException:
+        path.touch(0o600, exist_ok=False)
+        with file.open("rb") as source, path.open("wb") as target:
+            while not given_up.is_set() and (piece := source.read(_PIECE_BYTES)):
+                target.write(piece)
+        if given_up.is_set():
             path.unlink(missing_ok=True)
-            raise
-        return path
 
     try:
-        return await asyncio.to_thread(copy)
-    except OSError as error:
-        raise MediaError(f"cannot copy {file.name} into the archive: {error.strerror}") from error
+        await asyncio.to_thread(copy)
+    except BaseException as error:
+        given_up.set()
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise MediaError(f"cannot copy {file.name} into the archive: {error.strerror}") from error
+        raise
+    return path
 
 
 async def take_upload(

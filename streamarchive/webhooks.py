@@ -22,11 +22,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from streamarchive.catalogue.saved_searches import SECRET_PREFIX
 from streamarchive.errors import DeliveryError, SourceError, UsageError
-from streamarchive.media.egress import Network, refuse_private
+from streamarchive.media.egress import Network, look_up, refuse_private
 
 JOB = "webhook"
 """The kind of job that makes a call; its key is the id of the hit that is told."""
@@ -102,17 +101,27 @@ class _VettedResolver(AbstractResolver):
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = networks
-        self._resolver = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
+        known = await look_up(host, port, family, socket.AI_ADDRCONFIG)
+        found = [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in known
+        ]
         _refuse([each["host"] for each in found], self._networks, host)
         return found
 
     async def close(self) -> None:
-        await self._resolver.close()
+        """Nothing is held open."""
 
 
 def _host(url: str) -> str:

@@ -184,15 +184,22 @@ class Hub:
     async def _deliver(self) -> None:
         async with self._turn, self._database.read() as connection:
             while batch := await changes.after(connection, self._position):
-                self._position = batch[-1].id
-                if any(change.kind == "session" for change in batch):
-                    await self._close_ended(connection)
-                by_interview: dict[InterviewId, list[Change]] = defaultdict(list)
-                for change in batch:
-                    if change.interview_id is not None and change.interview_id in self._pages:
-                        by_interview[change.interview_id].append(change)
-                for interview_id, its in by_interview.items():
-                    await self._tell(connection, interview_id, its, list(self._pages[interview_id]))
+                before, self._position = self._position, batch[-1].id
+                try:
+                    await self._pass_on(connection, batch)
+                except DatabaseError:
+                    self._position = before  # none of it counts as told: what is current can be told twice
+                    raise
+
+    async def _pass_on(self, connection: AsyncConnection, batch: Sequence[Change]) -> None:
+        if any(change.kind == "session" for change in batch):
+            await self._close_ended(connection)
+        by_interview: dict[InterviewId, list[Change]] = defaultdict(list)
+        for change in batch:
+            if change.interview_id is not None and change.interview_id in self._pages:
+                by_interview[change.interview_id].append(change)
+        for interview_id, its in by_interview.items():
+            await self._tell(connection, interview_id, its, list(self._pages[interview_id]))
 
     def _staff(self) -> list[Page]:
         return [page for pages in self._pages.values() for page in pages if page.visit.asker.user is not None]

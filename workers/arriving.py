@@ -55,8 +55,8 @@ class Arriving:
 
         async with self._news:
             try:
-                ready = self._news.wait_for(lambda: self._waiting or self._ended)
-                await asyncio.wait_for(ready, seconds)
+                async with asyncio.timeout(seconds):  # with Python 3.11, wait_for would lose a cancellation
+                    await self._news.wait_for(lambda: self._waiting or self._ended)
             except TimeoutError:
                 return np.zeros(0, np.float32)
             taken, self._waiting = self._waiting, []

@@ -15,7 +15,7 @@ from streamarchive.catalogue import cuts, streams
 from streamarchive.catalogue import workers as registry
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.watch import Watch, watch
-from streamarchive.errors import DatabaseError
+from streamarchive.errors import ConflictError, DatabaseError, NotFoundError, UsageError
 from streamarchive.models import Stream, StreamId
 from streamarchive.services import Services
 
@@ -50,6 +50,8 @@ async def run(services: Services, stop: asyncio.Event, patience: Patience | None
                 seconds = await _look(services, active, patience)
             except DatabaseError as error:
                 logger.warning("cannot look for streams to record: %s", error)
+            except Exception:  # whoever began again would not know what is being recorded
+                logger.exception("cannot look for streams to record")
             await pause(stop, _CALM_SECONDS)
             await until(stop, changed.wait(seconds))
         try:
@@ -75,15 +77,27 @@ async def _look(services: Services, active: _Active, patience: Patience) -> floa
         elif stream.offered and stream.successor is None and stream.owner != owner():
             active[stream.id] = StreamRecorder(services, stream, patience, claimed=False)
     for stream in {stream.id: stream for stream in due}.values():
-        if stream.id not in active and not await _continues(services, stream):
-            lease = timedelta(seconds=patience.lease)
-            claimed = await streams.claim(services.database, stream.id, owner(), lease)
-            if claimed is not None:
-                active[stream.id] = StreamRecorder(services, claimed, patience, before=stream.owner)
+        if stream.id not in active:
+            await _begin(services, stream, active, patience)
     if due or leased or active:
         return _LOOK_SECONDS
     until_start = (starts_at - datetime.now(UTC)).total_seconds() if starts_at else _IDLE_SECONDS
     return min(max(until_start, 0.1), _IDLE_SECONDS)
+
+
+async def _begin(services: Services, stream: Stream, active: _Active, patience: Patience) -> None:
+    """Claim what is due; one that cannot begin keeps none of the others from it."""
+    try:
+        if await _continues(services, stream):
+            return
+    except (UsageError, NotFoundError, ConflictError) as error:
+        # The source goes on being recorded for the interview before.
+        logger.warning("stream %s cannot go on with what is being recorded: %s", stream.id, error)
+        return
+    lease = timedelta(seconds=patience.lease)
+    claimed = await streams.claim(services.database, stream.id, owner(), lease)
+    if claimed is not None:
+        active[stream.id] = StreamRecorder(services, claimed, patience, before=stream.owner)
 
 
 async def _continues(services: Services, stream: Stream) -> bool:

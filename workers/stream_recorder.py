@@ -260,11 +260,15 @@ class StreamRecorder:
             logger.exception("stream %s: standing by failed", self._stream.id)
 
     async def _take_over(self, capture: Capture) -> bool:
-        """Whether the stream is ours: once there is a file to go on with, its recorder may let go."""
+        """Whether the stream is ours: once there is a file to go on with, its recorder may let go.
+
+        From then on it relies on us, and it may take its time: until its segment is finished, or it has to end.
+        """
         try:
             async with asyncio.timeout(self._patience.hand_over):
                 await capture.first_file()
-                if await streams.stand_by(self._services.database, self._stream.id, owner()):
+            if await streams.stand_by(self._services.database, self._stream.id, owner()):
+                async with asyncio.timeout(self._patience.hand_over + self._patience.lease):
                     self._stream = await self._until_ours()
                     self._claimed = True
         except TimeoutError:
@@ -280,13 +284,15 @@ class StreamRecorder:
         return max((take.number for take in takes), default=-1) + 1
 
     async def _until_ours(self) -> Stream:
-        """Wait for the stream. If its recorder lets go without handing over, claim it."""
+        """Wait for the stream. If its recorder lets go without handing over, or is gone, claim it."""
         while True:
             async with self._services.database.read() as connection:
                 stream = await streams.get(connection, self._stream.id)
             if stream.owner == owner():
                 return stream
-            if stream.owner is None:
+            if stream.owner and is_dead(stream.owner):
+                await streams.release(self._services.database, stream.id, stream.epoch)
+            elif stream.lease_until is None or stream.lease_until < datetime.now(UTC):
                 lease = timedelta(seconds=self._patience.lease)
                 claimed = await streams.claim(self._services.database, stream.id, owner(), lease)
                 if claimed is not None:

@@ -58,10 +58,15 @@ class SQLiteConnection(sqlite3.Connection):
         self._cursors.add(opened)
         return opened
 
+    def execute(self, *args: Any) -> Any:  # noqa: ANN401 - sqlite3's own
+        """As the base class does, which would open a cursor that we do not know."""
+        return self.cursor().execute(*args)
+
     def close(self) -> None:
-        """As the base class does, its cursors first."""
-        for opened in list(self._cursors):
-            opened.close()
+        """As the base class does, its cursors first; once more does nothing."""
+        opened, self._cursors = self._cursors, WeakSet[sqlite3.Cursor]()
+        for cursor in list(opened):
+            cursor.close()
         super().close()
 
 

@@ -136,8 +136,13 @@ async def _keep_running(settings: Settings, kinds: Sequence[str], stop: asyncio.
     environment = {**os.environ, **as_environment(settings)}
     command = [sys.executable, "-m", "streamarchive", "work", *kinds, "--parent", str(os.getpid())]
     while not stop.is_set():
-        with deaf_to_ctrl_c():
-            child = await asyncio.create_subprocess_exec(*command, env=environment)
+        try:
+            with deaf_to_ctrl_c():
+                child = await asyncio.create_subprocess_exec(*command, env=environment)
+        except OSError as error:  # no memory or no number for a process: that passes
+            logger.error("the workers %s cannot be started: %s; trying again", kinds, error.strerror)
+            await runner.pause(stop, _RESTART_SECONDS)
+            continue
         ended, stopping = asyncio.ensure_future(child.wait()), asyncio.ensure_future(stop.wait())
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

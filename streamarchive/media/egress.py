@@ -14,9 +14,11 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from streamarchive.errors import SourceError, SourceUnreachableError
 
@@ -35,9 +37,20 @@ _GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
 """The part of IPv6 that public addresses are from (IANA); outside of it, IPv4 is wrapped in several more ways."""
 
 
+_NAMES = ThreadPoolExecutor(16, thread_name_prefix="names")
+"""Threads of their own: a name server that is silent holds one for up to a minute, and those that read and write
+files are few."""
+
+
+async def look_up(host: str, port: int, family: int = 0, flags: int = 0) -> list[Any]:
+    """What this machine knows of a host, as `socket.getaddrinfo` tells it. Raises `OSError`."""
+    ask = partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+    return await asyncio.get_running_loop().run_in_executor(_NAMES, ask)
+
+
 async def system_resolver(host: str, port: int) -> Sequence[Address]:
     """The addresses of a host, as this machine knows them. Raises `OSError`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await look_up(host, port)
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
 
 

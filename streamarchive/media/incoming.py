@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 from streamarchive.errors import StorageError
+from streamarchive.media.descriptors import opened
 from streamarchive.media.disk import FULL
 from streamarchive.media.stores import sync_folder
 from streamarchive.models import UploadId
@@ -28,8 +28,7 @@ _SYNC_BYTES = 64 << 20
 """How much may wait in the system's cache: else the last sync of a long file takes minutes."""
 _NAME = re.compile(r"upload-(\d+)(?:\.\w+)?")
 _LONGEST_NAME = 120
-
-T = TypeVar("T")
+_CANNOT_KEEP = "cannot keep the upload"
 
 
 class Incoming:
@@ -95,7 +94,8 @@ class Incoming:
 
     async def open(self, path: Path) -> IncomingFile:
         """Begin a file of this folder. Raises `StorageError`."""
-        return IncomingFile(self, path, await _blocking(self._create, path))
+        with translated(_CANNOT_KEEP):
+            return IncomingFile(self, path, await opened(self._create, path))
 
     def _create(self, path: Path) -> int:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +115,7 @@ class IncomingFile:
         self._waiting_bytes = 0
         self._unsynced_bytes = 0
         self._finished = False
+        self._work: asyncio.Future[None] | None = None
 
     async def write(self, data: bytes) -> None:
         """The next piece. Raises `StorageError`, also when the disk is nearly full."""
@@ -127,13 +128,19 @@ class IncomingFile:
     async def finish(self) -> None:
         """All of it has been given; durable once this returns. Raises `StorageError`."""
         await self._flush()
-        await _blocking(self._sync)
-        await _blocking(sync_folder, self.path.parent)
+        await self._do(self._sync)
+        await self._do(sync_folder, self.path.parent)
         self._finished = True
 
     async def _flush(self) -> None:
         pieces, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        await _blocking(self._put, b"".join(pieces))
+        await self._do(self._put, b"".join(pieces))
+
+    async def _do(self, work: Callable[..., None], *arguments: object) -> None:
+        """In a thread, which may be at it still when its task has been cancelled."""
+        with translated(_CANNOT_KEEP):
+            self._work = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+            await asyncio.shield(self._work)
 
     def _put(self, data: bytes) -> None:
         left = memoryview(data)
@@ -157,7 +164,13 @@ class IncomingFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close it; what is not finished is deleted, whatever happened."""
-        await asyncio.shield(asyncio.to_thread(self._close))
+        await asyncio.shield(self._end())
+
+    async def _end(self) -> None:
+        """Not before the thread is through: the number of a file that is closed soon means another file."""
+        if self._work is not None:
+            await asyncio.wait([self._work])
+        await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         os.close(self._descriptor)
@@ -186,11 +199,6 @@ def translated(what: str) -> Iterator[None]:
         raise StorageError(
             f"{what}: {error.strerror or error}; check the data folder's disk and rights"
         ) from error
-
-
-async def _blocking(work: Callable[..., T], *arguments: object) -> T:
-    with translated("cannot keep the upload"):
-        return await asyncio.to_thread(work, *arguments)
 
 
 def _number(path: Path) -> UploadId | None:

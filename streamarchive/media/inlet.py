@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from streamarchive.errors import SourceError
+from streamarchive.media.descriptors import opened
 
 _LOOK_SECONDS = 0.1
 """How often a sender looks whether the recorder is ready for it."""
@@ -37,7 +38,7 @@ class Inlet:
         halting = asyncio.ensure_future(halt.wait())
         try:
             while True:
-                reader = await asyncio.to_thread(self._make)
+                reader = await opened(self._make)
                 try:
                     await _readable(reader, halting)
                     if halting.done():
@@ -65,7 +66,7 @@ class Inlet:
         """The pipe of a recorder that waits, for writing; None if there is none for `patience` seconds."""
         deadline = asyncio.get_running_loop().time() + patience
         while True:
-            writer = await asyncio.to_thread(self._try_open)
+            writer = await opened(self._try_open)
             if writer is not None or asyncio.get_running_loop().time() > deadline:
                 return writer
             await asyncio.sleep(_LOOK_SECONDS)

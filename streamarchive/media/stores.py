@@ -14,6 +14,8 @@ import os
 import re
 import secrets
 import shutil
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ HASH_LENGTH = 32
 CHUNK_BYTES = 1 << 18
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _INCOMING = ".incoming"
+_ABANDONED_SECONDS = 24 * 3600.0
 
 
 def open_store(url: str) -> MediaStore:
@@ -67,9 +70,16 @@ class FileStore:
         self._root = root
 
     async def adopt(self, file: Path, prefix: str, suffix: str) -> StoredObject:
-        """Take over a finished local file (it is gone afterwards); durable once this returns."""
+        """Take over a finished local file (it is gone afterwards); durable once this returns.
+
+        Whoever is cancelled meanwhile has its file still: what came into the store later, nobody would know of.
+        """
+        given_up = threading.Event()
         with _translated(f"cannot keep {file.name}"):
-            return await asyncio.to_thread(self._adopt, file, prefix, suffix)
+            try:
+                return await asyncio.to_thread(self._adopt, file, prefix, suffix, given_up)
+            finally:
+                given_up.set()
 
     async def size(self, key: str) -> int | None:
         """Its length in bytes; None if there is none."""
@@ -136,7 +146,7 @@ class FileStore:
             folder = folder.parent
         return shutil.disk_usage(folder)
 
-    def _adopt(self, file: Path, prefix: str, suffix: str) -> StoredObject:
+    def _adopt(self, file: Path, prefix: str, suffix: str, given_up: threading.Event) -> StoredObject:
         digest = hash_file(file)
         key = f"{prefix}{digest[:HASH_LENGTH]}{suffix}"
         target = self._path(key)
@@ -144,27 +154,47 @@ class FileStore:
         _make_folder(target.parent)
         try:
             _sync_file(file)
+            _require_wanted(given_up)
             file.rename(target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            self._copy_in(file, target)
+            self._copy_in(file, target, given_up)
         sync_folder(target.parent)
         return stored
 
-    def _copy_in(self, file: Path, target: Path) -> None:
+    def _copy_in(self, file: Path, target: Path, given_up: threading.Event) -> None:
         """From another file system: copied under another name first, so that a key is whole or not there."""
         incoming = self._root / _INCOMING
         _make_folder(incoming)
+        _forget_abandoned(incoming)
         copy = incoming / secrets.token_hex(16)
         try:
             shutil.copyfile(file, copy)
             _sync_file(copy)
+            _require_wanted(given_up)
             copy.rename(target)
         finally:
             copy.unlink(missing_ok=True)
         sync_folder(target.parent)
         file.unlink()
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for this file any more."""
+
+
+def _require_wanted(given_up: threading.Event) -> None:
+    if given_up.is_set():
+        raise _GivenUpError
+
+
+def _forget_abandoned(incoming: Path) -> None:
+    """Delete the copies whose process was killed: of one that goes on, something was written lately."""
+    for copy in incoming.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - copy.stat().st_mtime > _ABANDONED_SECONDS:
+                copy.unlink()
 
 
 def _make_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, closing
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, tables
 from streamarchive.catalogue import database as database_module
-from streamarchive.catalogue.database import Database, now
+from streamarchive.catalogue.database import Database, SQLiteConnection, now
 from streamarchive.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from tests import factories, services
 from tests.waiting import until_async
@@ -200,6 +201,29 @@ async def test_whoever_is_cancelled_before_the_rows_came_leaves_no_lock(database
     async with asyncio.timeout(5), database.write() as tx:
         await add_term(tx, "still works")
     assert all(task.cancelled() for task in kept)
+
+
+@pytest.mark.parametrize("begin", [lambda connection: connection, lambda connection: connection.cursor()])
+async def test_a_closed_connection_holds_no_lock_whoever_keeps_its_rows(
+    sqlite_catalogue: str, begin: Callable[[sqlite3.Connection], sqlite3.Connection | sqlite3.Cursor]
+) -> None:
+    path = sqlite_catalogue.removeprefix("sqlite:///")
+    connection = sqlite3.connect(path, factory=SQLiteConnection, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    rows = begin(connection).execute("SELECT 1 UNION SELECT 2")
+    assert next(rows) == (1,)
+    connection.close()
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+
+async def test_a_connection_can_be_closed_twice(sqlite_catalogue: str) -> None:
+    """As it is when whoever was cancelled is cancelled again meanwhile: its thread has to end all the same."""
+    connection = sqlite3.connect(sqlite_catalogue.removeprefix("sqlite:///"), factory=SQLiteConnection)
+    kept = connection.cursor()
+    kept.execute("SELECT 1 UNION SELECT 2")
+    connection.close()
+    connection.close()
 
 
 async def test_cancelled_readers_do_not_hold_the_log(sqlite_catalogue: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from streamarchive.errors import NotFoundError, SettingsError, StorageError
-from streamarchive.media.stores import CHUNK_BYTES, FileStore, open_store
+from streamarchive.media import stores
+from streamarchive.media.stores import CHUNK_BYTES, FileStore, hash_file, open_store
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -107,19 +112,57 @@ async def test_what_cannot_be_adopted_is_a_storage_error_and_leaves_nothing(stor
     assert not list((tmp_path).rglob("*.ts"))
 
 
-async def test_a_file_from_another_file_system_is_copied_whole(tmp_path):
-    elsewhere = Path("/dev/shm")
-    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A file on another file system."""
+    folder = Path("/dev/shm")
+    if not folder.is_dir() or folder.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("no second file system here")
-    file = elsewhere / f"streamarchive-test-{tmp_path.name}"
+    file = folder / f"streamarchive-test-{tmp_path.name}"
     file.write_bytes(CONTENT)
-    try:
-        stored = await FileStore(tmp_path / "media").adopt(file, "a/", ".ts")
-        assert not file.exists()
-        assert (tmp_path / "media" / stored.key).read_bytes() == CONTENT
-        assert not list((tmp_path / "media" / ".incoming").iterdir())
-    finally:
-        file.unlink(missing_ok=True)
+    yield file
+    file.unlink(missing_ok=True)
+
+
+async def test_a_file_from_another_file_system_is_copied_whole(tmp_path, elsewhere):
+    stored = await FileStore(tmp_path / "media").adopt(elsewhere, "a/", ".ts")
+    assert not elsewhere.exists()
+    assert (tmp_path / "media" / stored.key).read_bytes() == CONTENT
+    assert not list((tmp_path / "media" / ".incoming").iterdir())
+
+
+async def test_copies_of_processes_that_were_killed_are_forgotten(tmp_path, elsewhere):
+    """But not one that another process is making."""
+    copies = tmp_path / "media" / ".incoming"
+    copies.mkdir(parents=True)
+    for name, hours in (("killed", 25), ("at work", 1)):
+        (copies / name).write_bytes(b"half")
+        os.utime(copies / name, (time.time() - hours * 3600,) * 2)
+    await FileStore(tmp_path / "media").adopt(elsewhere, "a/", ".ts")
+    assert [copy.name for copy in copies.iterdir()] == ["at work"]
+
+
+def test_whoever_is_cancelled_while_a_file_is_adopted_keeps_it(tmp_path, monkeypatch):
+    """Nobody would know what key it has."""
+    file, reached, going_on = write(tmp_path), threading.Event(), threading.Event()
+
+    def late(file):
+        reached.set()
+        going_on.wait(30)
+        return hash_file(file)
+
+    async def cancel():
+        adopting = asyncio.create_task(FileStore(tmp_path / "media").adopt(file, "a/", ".ts"))
+        await asyncio.to_thread(reached.wait, 30)
+        adopting.cancel()
+        await asyncio.wait([adopting])
+        assert adopting.cancelled()
+        going_on.set()
+
+    monkeypatch.setattr(stores, "hash_file", late)
+    asyncio.run(cancel())  # waits for its threads
+    assert file.read_bytes() == CONTENT
+    assert not list((tmp_path / "media").rglob("*.ts"))
 
 
 async def test_free_space_is_a_fraction(store):

@@ -16,6 +16,7 @@ from tests import people
 from tests.people import Client
 from tests.site import TALK, Site
 from tests.waiting import until_async
+from web.desk.receiving import _Receiver
 from workers import ingester
 from workers.indexer import drain
 from workers.runner import run_job
@@ -311,6 +312,27 @@ async def test_a_browser_that_leaves_half_way_leaves_nothing(site: Site, produce
         return await left_behind(site, interview_id) == ([], [])
 
     await until_async(nothing, "the upload to be forgotten")
+
+
+async def test_an_upload_is_kept_if_the_site_stops_while_it_is_written_down(
+    site: Site, producer: Client, monkeypatch: pytest.MonkeyPatch
+):
+    """Whether it was committed is known to the catalogue alone."""
+    complete = _Receiver._complete
+
+    async def cut_off(receiver: _Receiver) -> bool:
+        await complete(receiver)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(_Receiver, "_complete", cut_off)
+    interview_id = await created(producer)
+    with pytest.raises(aiohttp.ClientError):
+        await producer.send(f"/desk/{interview_id}/upload", ("recording", "a.m4a", site.media.m4a.read_bytes()))
+    files, known = await left_behind(site, interview_id)
+    assert (len(files), [upload.state for upload in known]) == (1, [UploadState.RECEIVED])
+    await look_at_uploads(site)
+    _, known = await left_behind(site, interview_id)
+    assert [upload.state for upload in known] == [UploadState.TAKEN]
 
 
 async def test_nothing_is_uploaded_to_an_interview_on_air(site: Site, producer: Client):

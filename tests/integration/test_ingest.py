@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import os
 import threading
 from pathlib import Path
 
@@ -15,8 +16,12 @@ from streamarchive.errors import StorageError
 from streamarchive.media.incoming import Incoming, display_name
 from streamarchive.models import AssetKind, JobState, UploadState
 from tests.media import make, run_ffmpeg
+from tests.waiting import until_async
 from workers import housekeeping, ingester
 from workers.runner import JobRun, run_job
+
+PIECE = b"x" * (1 << 20)
+"""As much as is written at once."""
 
 
 async def hand_in(services, data: bytes, name="talk.mp4", captions: str | None = None):
@@ -168,6 +173,55 @@ async def test_a_disk_that_is_nearly_full_refuses_and_leaves_nothing(tmp_path, m
     with pytest.raises(StorageError, match="nearly full"):
         async with await incoming.open(incoming.media(1)) as file:
             await file.write(b"x" * 2_000_000)
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_a_command_that_is_broken_off_while_it_copies_leaves_no_copy(tmp_path):
+    """Ctrl-C cancels the command; Python waits for its threads."""
+    film, incoming = tmp_path / "film.mp4", tmp_path / "incoming"
+    with film.open("wb") as file:
+        file.truncate(1 << 30)
+
+    async def break_off():
+        importing = asyncio.create_task(ingest._copy(film, incoming))
+
+        async def begun():
+            return incoming.is_dir() and list(incoming.iterdir())
+
+        await until_async(begun, "the copy")
+        importing.cancel()
+        await asyncio.wait([importing])
+        assert importing.cancelled()
+
+    asyncio.run(break_off())
+    assert list(incoming.iterdir()) == []
+
+
+async def test_what_is_cut_off_while_it_is_written_goes_into_no_other_file(tmp_path, monkeypatch):
+    """The thread that writes cannot be stopped, and numbers of closed files are given out again."""
+    reached, going_on, write = threading.Event(), threading.Event(), os.write
+
+    def late(descriptor, data):
+        if len(data) == len(PIECE):
+            reached.set()
+            going_on.wait(30)
+        return write(descriptor, data)
+
+    async def receive():
+        async with await incoming.open(incoming.media(1)) as file:
+            await file.write(PIECE)
+
+    monkeypatch.setattr(os, "write", late)
+    incoming = Incoming(tmp_path / "incoming")
+    receiving = asyncio.create_task(receive())
+    await asyncio.to_thread(reached.wait, 30)
+    receiving.cancel()
+    await asyncio.wait([receiving], timeout=0.2)
+    with (tmp_path / "another").open("wb") as another:
+        going_on.set()
+        await asyncio.wait([receiving])
+        assert receiving.cancelled()
+        assert os.fstat(another.fileno()).st_size == 0
     assert list((tmp_path / "incoming").iterdir()) == []
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from datetime import timedelta
 
 from streamarchive import jobs
@@ -13,6 +14,7 @@ from streamarchive.models import JobState, RecordingState
 from tests.media import make
 from tests.onair import on_air
 from tests.recording import (
+    QUICK,
     check_books,
     recording_worker,
     request_stop,
@@ -22,7 +24,9 @@ from tests.recording import (
     until_segments,
 )
 from tests.waiting import until_async
+from workers import recorder
 from workers.capture import Patience
+from workers.stream_recorder import StreamRecorder
 
 
 async def test_a_live_stream_becomes_a_finished_recording_with_its_jobs(services, air):
@@ -111,6 +115,50 @@ async def test_a_worker_that_stops_leaves_a_recording_that_the_next_continues(se
     assert gaps[0].at_ms == takes[1].base_ticks // 90
     assert gaps[0].ended_at is not None
     assert gaps[0].began_at <= gaps[0].ended_at
+
+
+async def test_a_recorder_that_fails_to_look_knows_what_it_records(services, air, monkeypatch):
+    """When it is stopped, that is brought to a clean pause."""
+    look, failed = recorder._look, asyncio.Event()
+
+    async def fails_once(*arguments):
+        if arguments[1] and not failed.is_set():
+            failed.set()
+            raise ZeroDivisionError
+        return await look(*arguments)
+
+    monkeypatch.setattr(recorder, "_look", fails_once)
+    stream_id = await schedule(services, air.url)
+    async with recording_worker(services):
+        await until_segments(services, stream_id, 1)
+        await failed.wait()
+    stream, _, _, gaps = await state(services, stream_id)
+    assert (stream.owner, [gap.ended_at for gap in gaps]) == (None, [None])
+
+
+async def test_who_stands_by_waits_for_a_recorder_that_takes_its_time(services, air):
+    """That one gives the stream to it, and to nobody else, when its segment is finished or it has to end."""
+    patience = replace(QUICK, hand_over=12.0, lease=60.0)
+    stream_id = await schedule(services, air.url)
+    lease = timedelta(seconds=60)
+    first = await streams.claim(services.database, stream_id, "recorder@elsewhere", lease)
+    async with services.database.write() as tx:
+        await recordings.begin(tx, first, has_video=True)
+    await streams.offer(services.database, stream_id, first.epoch, lease)
+    offered = (await state(services, stream_id))[0]
+    second = StreamRecorder(services, offered, patience, claimed=False)
+    try:
+
+        async def stands_by():
+            return (await state(services, stream_id))[0].successor is not None
+
+        await until_async(stands_by, "the other recorder to stand by")
+        await asyncio.wait([second.task], timeout=patience.hand_over)
+        await streams.hand_over(services.database, (await state(services, stream_id))[0], lease)
+        await until_segments(services, stream_id, 1)
+    finally:
+        second.pause()
+        await second.task
 
 
 async def test_a_source_that_says_it_has_ended_ends_the_recording(services, tmp_path):

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from streamarchive.catalogue import database as clock
-from streamarchive.catalogue import interviews, streams, workers
+from streamarchive.catalogue import interviews, recordings, streams, workers
 from streamarchive.models import GapReason, Stage, StreamState
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
@@ -96,6 +96,22 @@ async def test_the_next_interview_of_the_source_goes_on_without_a_break(services
     assert {one.id, other.id} > {stream.interview_id}
     assert {one.in_ms, one.out_ms} == {other.in_ms, other.out_ms}
     assert {one.stage, other.stage} == {Stage.PROCESSING}
+
+
+async def test_one_that_cannot_go_on_with_a_recording_keeps_nobody_from_beginning(services, truth):
+    """Its interview was given a recording meanwhile; the source goes on being recorded for the one before."""
+    async with recording_worker(services):
+        first = await plan(services, truth.hls)
+        await until_segments(services, first, 1)
+        second = await plan(services, truth.hls)
+        async with services.database.write() as tx:
+            stream = await streams.get(tx, second)
+            about = {"duration_ms": 1000, "has_video": False, "damage": None}
+            await recordings.create_uploaded(tx, stream.interview_id, **about)
+        third = await plan(services, truth.endless)
+        await until_segments(services, third, 1)
+        await request_stop(services, first)
+        await until_ended(services, first)
 
 
 async def test_a_hand_over_to_another_recorder_loses_and_doubles_nothing(services, truth):

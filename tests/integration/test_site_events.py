@@ -9,9 +9,11 @@ import pytest
 
 from streamarchive import jobs
 from streamarchive.catalogue import captioning, changes, interviews
+from streamarchive.errors import DatabaseUnavailableError
 from streamarchive.models import AssetKind
 from tests.site import TALK, draft
 from tests.waiting import until_async
+from web import events
 from web.keys import HUB
 
 WAIT_SECONDS = 10
@@ -206,6 +208,24 @@ async def test_nothing_is_tailed_while_no_page_is_open(site, broadcast):
         return not hub.is_tailing
 
     await until_async(idle, "the tail to end")
+
+
+async def test_what_is_told_while_the_catalogue_goes_away_is_told_when_it_is_back(site, broadcast, monkeypatch):
+    """Else a page would play on what is withheld by now."""
+    monkeypatch.setattr(events, "_RETRY_SECONDS", 0.1)
+    read, asked = events._messages, []
+
+    async def away_once(*arguments):
+        asked.append(arguments)
+        if len(asked) == 1:
+            raise DatabaseUnavailableError("the server closed the connection unexpectedly")
+        return await read(*arguments)
+
+    monkeypatch.setattr(events, "_messages", away_once)
+    async with listening(site, broadcast.interview_id) as stream:
+        async with site.services.database.write() as tx:
+            await changes.publish(tx, "withheld", broadcast.interview_id)
+        await stream.next("withheld")
 
 
 async def test_twenty_pages_all_hear_it(site, broadcast):

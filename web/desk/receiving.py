@@ -185,6 +185,9 @@ class _Receiver:
         return True
 
     async def _forget(self, upload_id: UploadId) -> None:
-        await asyncio.to_thread(self._incoming.remove, upload_id)
+        """Whoever is cut off while it is completed may have completed it: then its bytes are wanted."""
         async with self._database.write() as tx:
             await uploads.forget(tx, upload_id)
+            wanted = await uploads.wanted(tx, [upload_id])
+        if not wanted:
+            await asyncio.to_thread(self._incoming.remove, upload_id)
