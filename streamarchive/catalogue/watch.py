@@ -8,6 +8,7 @@ PostgreSQL: LISTEN, with a NOTIFY in the transactions that have something to tel
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -84,7 +85,11 @@ class _SqliteWatch:
             moment = loop.time()
             if self._worth_asking(moment):
                 self._ask_at = moment + _ASK_SECONDS
-                if await self._changed():
+                try:
+                    if await self._changed():
+                        return True
+                except sqlite3.Error:  # whoever looks for changes then learns what is wrong
+                    await asyncio.sleep(_POLL_SECONDS)
                     return True
             left = deadline - loop.time()
             if left <= 0:

@@ -293,3 +293,15 @@ async def test_watching_costs_next_to_nothing(database: Database) -> None:
     """Seconds of a core in two seconds of watching; the server as a whole may use 2 % when idle."""
     with child(watch_idly, database.url) as one:
         assert one.listen() < 0.06
+
+
+async def test_a_catalogue_that_cannot_be_asked_counts_as_changed(sqlite_catalogue: str) -> None:
+    """Whoever looks then is told what is wrong, as everywhere."""
+    database = Database(sqlite_catalogue)
+    async with watch(database) as changed:
+        await changed.wait(0.1)
+        await database.close()
+        assert database.path is not None
+        for file in database.path.parent.glob(f"{database.path.name}*"):
+            file.write_bytes(b"no catalogue" * 1_000)
+        assert await changed.wait(30)
