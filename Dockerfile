@@ -30,7 +30,7 @@ COPY constraints.txt /tmp/constraints.txt
 RUN pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" \
     "$(grep '^torch==' /tmp/constraints.txt)"
 COPY --from=build /wheels /tmp/wheels
-RUN pip install --no-cache-dir --constraint /tmp/constraints.txt "$(ls /tmp/wheels/*.whl)[demo]"
+RUN pip install --no-cache-dir --constraint /tmp/constraints.txt "$(ls /tmp/wheels/*.whl)[demo,s3]"
 USER streamarchive
 WORKDIR /home/streamarchive
 ENV STREAMARCHIVE_DATA_DIR=/archive

@@ -102,7 +102,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
     await asyncio.to_thread(schema.migrate, settings.database_url)
     database = Database(settings.database_url)
-    store = open_store(settings.media_url)
+    store = open_store(settings.media_url, settings.fetched)
     search = open_index(settings.search_url, api_key=settings.search_api_key, ca=settings.search_ca)
     engines = Engines(settings)
     try:

@@ -50,7 +50,11 @@ class Settings(BaseModel):
     search_ca: str = Field(
         default="", description="File with the certificate of the authority that signed Elasticsearch's."
     )
-    media: str = Field(default="", description="`file:///path` (or `s3://bucket/prefix`, in a later version).")
+    media: str = Field(
+        default="",
+        description="`file:///path` or `s3://bucket/prefix?endpoint=https://host&region=name`, "
+        "with credentials in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.",
+    )
     engine: Literal["openai", "faster"] = Field(
         default="openai", description="`openai` (openai-whisper) or `faster` (CTranslate2)."
     )
@@ -164,6 +168,11 @@ class Settings(BaseModel):
         """The folder of files on their way into the archive."""
         return self.data_dir.absolute() / "incoming"
 
+    @property
+    def fetched(self) -> Path:
+        """The folder of media that are kept elsewhere, while they are used here."""
+        return self.data_dir.absolute() / "fetched"
+
     def _own(self, name: str) -> str:
         return quote(str(self.data_dir.absolute() / name))
 
@@ -228,6 +237,11 @@ def _check_place(url: str, scheme: str) -> None:
         if not parts.path.strip("/") or parts.netloc or parts.path == "/:memory:":
             example = "file:///path/to/folder" if scheme == "file" else "sqlite:////path/to/file"
             raise ValueError(f"{url!r} names no place on this disk; write {example}")
+    elif scheme == "s3" and "@" in parts.netloc:
+        raise ValueError(
+            "the address of a bucket holds no credentials; "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
+        )
     elif not parts.hostname and scheme != "postgresql":  # which may have a socket's folder as a parameter
         raise ValueError(f"{redact(url)!r} names no host")
     elif parts.port == 0:  # reading it raises ValueError for what is no port at all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -126,6 +127,37 @@ def elasticsearch_url(servers: SharedServers) -> str:
 def elasticsearch_9_url(servers: SharedServers) -> str:
     """The same of Elasticsearch 9."""
     return _service(servers, "elasticsearch 9", services.elasticsearch_9)
+
+
+@pytest.fixture
+def s3_access(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who one is to the S3 servers of the tests, and nothing that this machine says of others."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", services.S3Server.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", services.S3Server.SECRET_KEY)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(servers: SharedServers) -> str:
+    """An S3 server's address. It is shared: use prefixes of your own."""
+    return _service(servers, "s3", services.s3)
+
+
+@pytest.fixture
+def s3_url(s3_endpoint: str, s3_access: None) -> str:
+    """URL of a media store of this test's own on a server that others use, too."""
+    return f"s3://{services.S3Server.BUCKET}/{secrets.token_hex(8)}?endpoint={s3_endpoint}"
+
+
+@pytest.fixture
+def s3_server(s3_access: None) -> Iterator[services.S3Server]:
+    """An S3 server of this test's own."""
+    with ExitStack() as stack:
+        try:
+            yield stack.enter_context(services.s3_server())
+        except services.MissingServiceError as error:
+            absent("s3", str(error))
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ at the end, also on Ctrl-C; a killed test run takes them along. Downloads stay i
     TEST_ELASTICSEARCH_URL   use this running server
     TEST_ELASTICSEARCH_9_URL the same of the next great version
     TEST_REQUIRE_SERVICES    `all`, or names with commas: a missing one fails the tests that need it
-                             (`all` leaves out `elasticsearch 9`, whose Java not every Debian has)
+                             (`all` leaves out `elasticsearch 9`, whose Java not every Debian has, and `s3`,
+                             whose server is built with Go)
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ ELASTICSEARCH_9_VERSION = "9.2.4"
 _ELASTICSEARCH_ARTIFACT = "org.elasticsearch.distribution.integ-test-zip:elasticsearch:{version}:zip"
 _JAVA_VERSIONS = {8: range(17, 26), 9: range(21, 26)}
 """By the first number of Elasticsearch's version."""
-_OPTIONAL = {"elasticsearch 9"}
+S3_VERSION = "1.8.0"
+_S3_PROGRAM = "github.com/versity/versitygw/cmd/versitygw"
+_OPTIONAL = {"elasticsearch 9", "s3"}
 RTSP_SOURCE = Path(__file__).with_name("rtsp_source.py")
 SERVANT = "nobody"
 """Who runs the servers when the tests are run by root."""
@@ -185,6 +188,35 @@ def _fetch_elasticsearch(version: str, archive: Path) -> None:
             reason = " ".join((answer.stdout + answer.stderr).strip().splitlines()[:1])
             raise MissingServiceError(f"Maven could not fetch {artifact}: {reason}")
         fetched[0].rename(archive)
+
+
+def _s3_program() -> Path:
+    """versitygw, which shows a folder as buckets; built once, in two minutes of a processor's time."""
+    program = cache_folder() / f"versitygw-{S3_VERSION}"
+    with (cache_folder() / "s3 lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            _build_s3_program(program)
+    return program
+
+
+def _build_s3_program(program: Path) -> None:
+    go = shutil.which("go", path=f"{os.environ['PATH']}:/usr/local/go/bin")
+    if go is None:
+        raise MissingServiceError("no Go to build versitygw with (1.25 or newer)")
+    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+        answer = subprocess.run(
+            [go, "install", f"{_S3_PROGRAM}@v{S3_VERSION}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+            env={**os.environ, "GOBIN": folder},
+        )
+        if answer.returncode != 0:
+            reason = " ".join(answer.stderr.strip().splitlines()[-1:])
+            raise MissingServiceError(f"Go could not build versitygw: {reason}")
+        (Path(folder) / "versitygw").rename(program)
 
 
 # --- running --------------------------------------------------------------------------------------------
@@ -352,6 +384,94 @@ class ElasticsearchNode:
             return error.code == 401
         except OSError:
             return False
+
+
+class S3Server:
+    """A server with one bucket that can be stopped in every way and started again; its objects stay.
+
+    It is for whoever knows `ACCESS_KEY` and `SECRET_KEY`.
+    """
+
+    ACCESS_KEY = "tester"
+    SECRET_KEY = "a secret of tests"
+    BUCKET = "archive"
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self._folder = folder
+        # The cache of whoever runs the tests is closed to the servant.
+        self._program = Path(shutil.copy(program, folder))
+        for name in ("buckets", f"buckets/{self.BUCKET}", "attributes"):
+            (folder / name).mkdir()
+            if os.getuid() == 0:
+                shutil.chown(folder / name, SERVANT)
+        self._port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self._port}"
+        self._running = contextlib.ExitStack()
+        self._server: Server | None = None
+
+    @property
+    def objects(self) -> Path:
+        """The folder of the bucket: each object is a file; beside them are parts of uploads."""
+        return self._folder / "buckets" / self.BUCKET
+
+    @property
+    def log(self) -> str:
+        """A line for each request."""
+        return (self._folder / "output.log").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start it and wait until it answers. On the main thread: it ends with the thread that started it."""
+        command: list[str | Path] = [self._program, "--keep-alive", "--port", f"127.0.0.1:{self._port}"]
+        command += ["posix", "--sidecar", self._folder / "attributes", self._folder / "buckets"]
+        secrets = {"ROOT_ACCESS_KEY": self.ACCESS_KEY, "ROOT_SECRET_KEY": self.SECRET_KEY}
+        running = _running(command, self.endpoint, self._folder, stop=signal.SIGTERM, environment=secrets)
+        self._server = server = self._running.enter_context(running)
+        until(lambda: _listens(server, self._port), "versitygw to start")
+
+    def stop(self) -> None:
+        """End it in good order, whatever state it is in."""
+        self.resume()
+        self._running.close()
+        self._server = None
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._signal(signal.SIGKILL)
+        self._running.close()
+        self._server = None
+
+    def suspend(self) -> None:
+        """It goes on accepting connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on where it was suspended."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._server.process.pid, number)
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """A running server of the test's own."""
+    program = _s3_program()
+    with _folder("s3") as folder:
+        server = S3Server(program, folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def s3() -> Iterator[str]:
+    """Address of a running server with the bucket of `S3Server`."""
+    with s3_server() as server:
+        yield server.endpoint
 
 
 NGINX_RTMP = """

@@ -1,4 +1,4 @@
-"""Where media is kept: files under one folder now, object stores later.
+"""Where media is kept: files under one folder here, or objects in a bucket (`streamarchive.media.objects`).
 
 Keys look like paths and are immutable: each ends in the hash of its content, so the same bytes under the same
 prefix are the same key and a second `adopt` of them changes nothing.
@@ -32,14 +32,28 @@ _INCOMING = ".incoming"
 _ABANDONED_SECONDS = 24 * 3600.0
 
 
-def open_store(url: str) -> MediaStore:
-    """The store that a ``file://`` URL names. Raises `SettingsError`."""
+def open_store(url: str, folder: Path) -> MediaStore:
+    """The store that a ``file://`` or ``s3://`` URL names. Raises `SettingsError`.
+
+    `folder` is where media that are kept elsewhere lie for as long as they are used.
+    """
     parts = urlsplit(url)
     if parts.scheme == "s3":
-        raise SettingsError("a media store on s3:// is not supported yet; set STREAMARCHIVE_MEDIA to file:///…")
+        from streamarchive.media.buckets import Bucket
+        from streamarchive.media.objects import S3Store
+
+        return S3Store(Bucket.of_url(url), folder)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise SettingsError(f"the media store {url!r} is not of the form file:///absolute/path")
     return FileStore(Path(unquote(parts.path)))
+
+
+def key_parts(key: str) -> list[str]:
+    """The names between the slashes of a key. Raises `NotFoundError` for what cannot be one."""
+    parts = key.split("/")
+    if not all(_PART.fullmatch(part) for part in parts):
+        raise NotFoundError(f"{key!r} is not the key of a media file")
+    return parts
 
 
 def hash_file(file: Path) -> str:
@@ -135,10 +149,7 @@ class FileStore:
         """Nothing is held open."""
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if not all(_PART.fullmatch(part) for part in parts):
-            raise NotFoundError(f"{key!r} is not the key of a media file")
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(*key_parts(key))
 
     def _usage(self) -> shutil._ntuple_diskusage:
         folder = self._root.absolute()

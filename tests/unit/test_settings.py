@@ -165,6 +165,7 @@ def test_these_urls_choose_back_ends(name: str, url: str) -> None:
         ("media", "http://h/media", "file://, s3://"),
         ("media", "file://", "no place"),
         ("media", "s3:///prefix", "no host"),
+        ("media", "s3://key:secret@bucket/prefix", "AWS_ACCESS_KEY_ID"),
         ("base_url", "talks.example", "http:// or https://"),
         ("engine", "kaldi", "openai"),
         ("log_level", "loud", "debug"),
