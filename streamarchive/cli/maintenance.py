@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 
 from streamarchive.catalogue import schema
 from streamarchive.cli import console
-from streamarchive.errors import StreamArchiveError
+from streamarchive.errors import SettingsError, StreamArchiveError
 from streamarchive.media import commands, disk, sandbox
+from streamarchive.media.trial import try_store
 from streamarchive.protocols import Diarizer, ModelInfo, TranscribeOptions, Transcriber
 from streamarchive.services import Engines, Services, open_services
 from streamarchive.settings import Settings, redact
@@ -64,6 +65,8 @@ async def _archive(settings: Settings) -> list[Finding]:
         async with open_services(settings) as services:
             found = [Finding("catalogue", ok=True, sentence=redact(settings.database_url))]
             return [*found, *await _search(services), await _store(services)]
+    except SettingsError as error:
+        return [Finding("settings", ok=False, sentence=str(error))]
     except StreamArchiveError as error:
         return [Finding("catalogue", ok=False, sentence=str(error))]
 
@@ -76,11 +79,16 @@ async def _search(services: Services) -> list[Finding]:
 
 
 async def _store(services: Services) -> Finding:
-    free = await services.store.free_fraction()
+    try:
+        await try_store(services.store, services.settings.data_dir.absolute())
+        free = await services.store.free_fraction()
+    except StreamArchiveError as error:
+        return Finding("media", ok=False, sentence=str(error))
+    sentence = f"{services.settings.media_url} has kept, given back and deleted a small file"
     if free is None:
-        return Finding("media", ok=True, sentence=services.settings.media_url)
+        return Finding("media", ok=True, sentence=sentence)
     enough = disk.room(free) is not disk.Room.FULL
-    return Finding("media", ok=enough, sentence=f"{services.settings.media_url}, {free:.0%} of the disk is free")
+    return Finding("media", ok=enough, sentence=f"{sentence}, {free:.0%} of the disk is free")
 
 
 async def _models(settings: Settings) -> list[Finding]:

@@ -47,7 +47,7 @@ class Fetched:
         self.tidy()
         while True:
             path = self._folder / f"{secrets.token_hex(8)}-{name}"
-            stream = path.open("xb", buffering=0)
+            stream = path.open("xb")
             fcntl.flock(stream, fcntl.LOCK_EX)
             if os.fstat(stream.fileno()).st_nlink:
                 return path, stream
@@ -56,4 +56,5 @@ class Fetched:
 
 def _end(path: Path, stream: BinaryIO) -> None:
     path.unlink(missing_ok=True)
-    stream.close()
+    with contextlib.suppress(OSError):  # what no disk had room for is not needed any more
+        stream.close()

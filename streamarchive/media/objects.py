@@ -92,10 +92,9 @@ class S3Store:
             await self._require_bucket(key, what)
         return found
 
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` to before `end`. Raises `NotFoundError` if there is no such key."""
-        async for chunk in self._stream(key, start, end, CHUNK_BYTES):
-            yield chunk
+        return self._stream(key, start, end, CHUNK_BYTES)
 
     @asynccontextmanager
     async def local(self, key: str) -> AsyncIterator[Path]:
@@ -107,6 +106,7 @@ class S3Store:
                 path, stream = await stack.enter_async_context(self._fetched.file(name))
                 async for chunk in self._stream(key, 0, None, _FETCH_BYTES):
                     await asyncio.to_thread(stream.write, chunk)
+                await asyncio.to_thread(stream.flush)
             yield path
 
     async def delete(self, key: str) -> None:

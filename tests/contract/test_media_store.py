@@ -14,6 +14,7 @@ import pytest
 from streamarchive.errors import NotFoundError, SettingsError, StorageError
 from streamarchive.media import stores
 from streamarchive.media.stores import CHUNK_BYTES, FileStore, hash_file, open_store
+from streamarchive.media.trial import try_store
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -194,6 +195,12 @@ def test_whoever_is_cancelled_while_a_file_is_adopted_keeps_it(tmp_path, monkeyp
     asyncio.run(cancel())  # waits for its threads
     assert file.read_bytes() == CONTENT
     assert not list((tmp_path / "media").rglob("*.ts"))
+
+
+async def test_a_trial_leaves_nothing(store, tmp_path):
+    await try_store(store, tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+    assert not list((tmp_path / "media").glob("*"))
 
 
 async def test_free_space_is_a_fraction_where_it_has_a_meaning(store):

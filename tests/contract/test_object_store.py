@@ -17,6 +17,7 @@ from streamarchive.media import buckets, objects
 from streamarchive.media.fetched import Fetched
 from streamarchive.media.objects import PART_BYTES
 from streamarchive.media.stores import hash_file, open_store
+from streamarchive.media.trial import try_store
 from tests.services import S3Server
 from tests.waiting import until_async
 
@@ -130,6 +131,7 @@ async def every_method_fails(store, folder: Path, sentence: str) -> list[str]:
         read(store, "a/b"),
         fetch(),
         store.delete("a/b"),
+        try_store(store, folder / "data"),
     ):
         with pytest.raises(StorageError, match=sentence) as caught:
             await asked

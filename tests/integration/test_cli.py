@@ -157,6 +157,7 @@ async def test_the_doctor_says_whether_the_models_keep_up(archive: Archive):
     said = {finding["subject"]: finding["sentence"] for finding in found}
     live = r"whisper-demo (keeps up live: it hears|does not keep up live: it takes) .*\d\.\d s.*"
     assert re.fullmatch(live, said["live captions"])
+    assert "has kept, given back and deleted a small file" in said["media"]
     assert re.fullmatch(r"an hour of speech takes whisper-demo about \d+ min", said["final pass"])
 
 
