@@ -134,8 +134,8 @@ class Capture:
     async def run(self, ledger: Ledger, orders: Orders) -> Trouble:
         """Until the source ends or stalls, or by order; why.
 
-        Everything that ffmpeg has written is committed or held back then, unless an error is raised:
-        `FencedError`, `StorageError`, `DatabaseError`, or `SourceError` if nothing came at all.
+        Everything that ffmpeg has written is committed or held back then, or waits for a store that is away,
+        unless an error is raised: `FencedError`, `DatabaseError`, or `SourceError` if nothing came at all.
         """
         while True:
             missing = await asyncio.to_thread(ledger.seconds_missing)
@@ -207,8 +207,16 @@ class Capture:
         if self._worthless:
             await asyncio.to_thread(self._folders.remove, self._number)
         else:
-            await ledger.commit_rest(self._number, self._listed)
+            await self._commit_rest(ledger)
         return trouble
+
+    async def _commit_rest(self, ledger: Ledger) -> None:
+        try:
+            await ledger.salvage(but=self._number)
+            await ledger.commit_rest(self._number, self._listed)
+        except StorageError as error:
+            logger.error("stream %s: what was recorded waits: %s", ledger.stream.id, error)
+            ledger.let_wait(self._number)
 
     async def _read(self, process: FfmpegProcess) -> None:
         """Names of finished files, in order; None at the end."""
@@ -230,8 +238,8 @@ class Capture:
                 if name.done():
                     if (finished := name.result()) is None:
                         return await _why_ended(process)
-                    await self._commit_up_to(finished, process, ledger, orders)
-                    if orders.until_border:
+                    committed = await self._commit_up_to(finished, process, ledger, orders)
+                    if orders.until_border and committed:
                         return None
                     continue
                 name.cancel()
@@ -253,19 +261,26 @@ class Capture:
         while await self._names.get() is not None:
             pass
 
-    async def _commit_up_to(self, name: str, process: FfmpegProcess, ledger: Ledger, orders: Orders) -> None:
-        """Commit; while catalogue or store are away, ffmpeg goes on and its files wait."""
+    async def _commit_up_to(self, name: str, process: FfmpegProcess, ledger: Ledger, orders: Orders) -> bool:
+        """Commit; while catalogue or store are away, ffmpeg goes on and its files wait. Whether all is committed.
+
+        Once ffmpeg has ended or has to, nothing waits here for the store.
+        """
         for file in await asyncio.to_thread(files_in, self._folders.take(self._number)):
             while file.name <= name:
                 try:
+                    await ledger.salvage(but=self._number)
                     await ledger.commit(file, self._number)
                     break
                 except (DatabaseUnavailableError, StorageError) as error:
                     if process.returncode is not None or orders.halt.is_set():
+                        if isinstance(error, StorageError):
+                            return False
                         raise
                     logger.error("stream %s: %s waits: %s", ledger.stream.id, file.name, error)
                     await asyncio.sleep(_AGAIN_SECONDS)
         await asyncio.to_thread(self._folders.prune_spool, self._number, keep=_SPOOL_FILES)
+        return True
 
     def _limit(self) -> float:
         if self._way.waits_for_encoder and not self._listed:

@@ -67,6 +67,7 @@ class Ledger:
         self._overlap: Overlap | None = None
         self._overlap_of: int | None = None
         self._rescuable: set[int] = set()
+        self._waiting: set[int] = set()
 
     @classmethod
     async def open(cls, services: Services, stream: Stream, folders: Folders) -> Self:
@@ -90,20 +91,25 @@ class Ledger:
 
     def has_got(self, folder: int) -> bool:
         """Whether anything of the take in this folder is committed, or will be."""
-        return folder == self._folder or (self._held is not None and self._held.folder == folder)
+        held = self._held is not None and self._held.folder == folder
+        return folder == self._folder or held or folder in self._waiting
+
+    def let_wait(self, folder: int) -> None:
+        """What is in this folder cannot be stored now; `salvage` commits it later."""
+        self._waiting.add(folder)
 
     def seconds_missing(self) -> float | None:
-        """How long ago the newest media came; None if there is none."""
-        came = self.last_arrival
-        if self._held is not None:
-            came = datetime.fromtimestamp(self._held.file.stat().st_mtime, UTC)
-        return None if came is None else max(0.0, (datetime.now(UTC) - came).total_seconds())
+        """How long ago the newest media came; None if there is none. Blocks."""
+        came = [] if self.last_arrival is None else [self.last_arrival]
+        for number in self.folders.left_behind():
+            files = files_in(self.folders.take(number))
+            came += [datetime.fromtimestamp(file.stat().st_mtime, UTC) for file in files]
+        return max(0.0, (datetime.now(UTC) - max(came)).total_seconds()) if came else None
 
-    @property
     def next_folder(self) -> int:
-        """Where the next ffmpeg works: the number of the take that it begins, should it deliver anything."""
+        """Where the next ffmpeg works: the number of the take that it begins, should anything come. Blocks."""
         taken = -1 if self._take is None else self._take.number
-        return max(taken, -1 if self._held is None else self._held.folder) + 1
+        return max([taken, *self.folders.left_behind()]) + 1
 
     @property
     def has_media(self) -> bool:
@@ -278,8 +284,9 @@ class Ledger:
     async def salvage(self, *, but: int | None = None) -> None:
         """Commit what earlier processes have left behind, oldest first, except for one take.
 
-        The very last file is held back. See `commit` for errors.
+        The very last file is held back. See `commit` for errors: nothing of a later take is committed then.
         """
+        found = False
         for number in await asyncio.to_thread(self.folders.left_behind):
             if number == but or (self._held is not None and self._held.folder == number):
                 continue
@@ -291,7 +298,19 @@ class Ledger:
                     await asyncio.to_thread(folder.rename, folder.with_suffix(".late"))
                     continue
                 self._folder = number
+            if await asyncio.to_thread(files_in, self.folders.take(number)):
+                await self._part_from(number)
+                found = True
             await self.commit_rest(number)
+        if found and but is not None:
+            await self._part_from(but)
+
+    async def _part_from(self, number: int) -> None:
+        """There is a gap before this take. Of takes that wait for the store, only the first one's end is told."""
+        if number != self._folder and self.recording_id is not None:
+            async with self._services.database.write() as tx:
+                reason, sentence = GapReason.BROKE_OFF, "the source ended or broke off"
+                await recordings.open_gap(tx, self.stream, self.recording_id, reason, sentence)
 
     async def commit_rest(self, number: int, listed: str = "") -> None:
         """Commit the files of a take whose ffmpeg has ended and remove its folder.

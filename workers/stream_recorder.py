@@ -143,7 +143,7 @@ class StreamRecorder:
         await self._close(ledger)
 
     async def _salvage(self, ledger: Ledger, *, but: int | None = None) -> None:
-        """Commit what is left behind; what there is no room for waits until before the next take."""
+        """Commit what is left behind; what the store does not take waits, and recording goes on."""
         try:
             with _full_disks():
                 await ledger.salvage(but=but)
@@ -158,7 +158,7 @@ class StreamRecorder:
 
     async def _close(self, ledger: Ledger) -> None:
         if self._over:
-            await ledger.finish()
+            await self._finish(ledger)
         elif self._orders.until_border and self._stream.successor is not None:
             lease = timedelta(seconds=self._patience.lease)
             await streams.hand_over(self._services.database, self._stream, lease)
@@ -167,11 +167,20 @@ class StreamRecorder:
             if ledger.has_media:
                 await ledger.note(STOPPED.reason, STOPPED.sentence)
 
+    async def _finish(self, ledger: Ledger) -> None:
+        """End the recording if the store has all of it; else give up, and whoever claims it next tries again."""
+        try:
+            await ledger.salvage()
+        except StorageError as error:
+            await self._note(ledger, Trouble(STOPPED.reason, f"what was recorded waits: {error}"))
+            raise
+        await ledger.finish()
+
     async def _takes(self, ledger: Ledger) -> None:
         """One after the other, until the end or a pause."""
         failures = 0
         while not self._orders.halt.is_set():
-            number = ledger.next_folder
+            number = await asyncio.to_thread(ledger.next_folder)
             trouble = await self._take(ledger)
             failures = 0 if ledger.has_got(number) else failures + 1
             if trouble is None:
@@ -192,8 +201,9 @@ class StreamRecorder:
                 async with self._reach() as way:
                     if way.ended and ledger.has_media:
                         return None
-                    await ledger.salvage()
-                    capture = Capture(self._folders, ledger.next_folder, way, self._patience, self._manner)
+                    await self._salvage(ledger)
+                    number = await asyncio.to_thread(ledger.next_folder)
+                    capture = Capture(self._folders, number, way, self._patience, self._manner)
                     trouble = await capture.run(ledger, self._orders)
                     return None if way.ended and trouble.reason is GapReason.BROKE_OFF else trouble
         except MediaError as error:

@@ -44,7 +44,7 @@ def torn(data: bytes, part: float) -> bytes:
 
 def take(ledger, *files: bytes) -> int:
     """What an ffmpeg has written until it ended; the number of its take."""
-    number = ledger.next_folder
+    number = ledger.next_folder()
     work, _ = ledger.folders.prepare(number)
     for place, data in enumerate(files):
         (work / f"s{place:08d}.ts").write_bytes(data)
