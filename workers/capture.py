@@ -114,6 +114,7 @@ class Manner:
 
 
 STOPPED = Trouble(GapReason.STOPPED, "the recorder was stopped")
+_STALLED = Trouble(GapReason.STALLED, "the source sent nothing any more")
 
 
 class Capture:
@@ -128,6 +129,9 @@ class Capture:
         self._names: asyncio.Queue[str | None] = asyncio.Queue()
         self._listed = ""
         self._first = asyncio.Event()
+        self._written, self._moved = 0, 0.0
+        """How much media there was when there was more than before, and when."""
+        self._has_stalled = False
         self._worthless = False
         """Its segments would hold what is neither picture nor sound to others."""
 
@@ -212,7 +216,7 @@ class Capture:
 
     async def _commit_rest(self, ledger: Ledger) -> None:
         try:
-            await ledger.salvage(but=self._number)
+            await ledger.salvage(before=self._number)
             await ledger.commit_rest(self._number, self._listed)
         except StorageError as error:
             logger.error("stream %s: what was recorded waits: %s", ledger.stream.id, error)
@@ -230,30 +234,35 @@ class Capture:
     async def _follow(self, process: FfmpegProcess, ledger: Ledger, orders: Orders) -> Trouble | None:
         """Why there are no more files; None if another recorder has those that follow."""
         halting = asyncio.ensure_future(orders.halt.wait())
-        progress, moved = 0, time.monotonic()
+        self._written, self._moved = 0, time.monotonic()
         try:
             while True:
                 name = asyncio.ensure_future(self._names.get())
                 await asyncio.wait({name, halting}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if name.done():
                     if (finished := name.result()) is None:
-                        return await _why_ended(process)
+                        return _STALLED if self._has_stalled else await _why_ended(process)
                     committed = await self._commit_up_to(finished, process, ledger, orders)
                     if orders.until_border and committed:
                         return None
                     continue
                 name.cancel()
-                written = await asyncio.to_thread(self._folders.written, self._number)
-                if written != progress:
-                    progress, moved = written, time.monotonic()
+                stalls = await self._stalls()
                 if halting.done():
                     await self._stop(process)
                     return STOPPED
-                if time.monotonic() - moved > self._limit():
+                if stalls:
                     await self._stop(process)
-                    return Trouble(GapReason.STALLED, "the source sent nothing any more")
+                    return _STALLED
         finally:
             halting.cancel()
+
+    async def _stalls(self) -> bool:
+        """Whether nothing has come for too long."""
+        written = await asyncio.to_thread(self._folders.written, self._number)
+        if written != self._written:
+            self._written, self._moved = written, time.monotonic()
+        return time.monotonic() - self._moved > self._limit()
 
     async def _stop(self, process: FfmpegProcess) -> None:
         """End ffmpeg and hear what it has still to say."""
@@ -269,7 +278,7 @@ class Capture:
         for file in await asyncio.to_thread(files_in, self._folders.take(self._number)):
             while file.name <= name:
                 try:
-                    await ledger.salvage(but=self._number)
+                    await ledger.salvage(before=self._number)
                     await ledger.commit(file, self._number)
                     break
                 except (DatabaseUnavailableError, StorageError) as error:
@@ -279,6 +288,9 @@ class Capture:
                         raise
                     logger.error("stream %s: %s waits: %s", ledger.stream.id, file.name, error)
                     await asyncio.sleep(_AGAIN_SECONDS)
+                    if isinstance(error, StorageError) and await self._stalls():
+                        self._has_stalled = True
+                        await process.stop(patience=self._patience.stop)
         await asyncio.to_thread(self._folders.prune_spool, self._number, keep=_SPOOL_FILES)
         return True
 

@@ -281,14 +281,18 @@ class Ledger:
             for kind in (jobs.FINALISE, jobs.TRANSCRIBE):
                 await jobs.enqueue(tx, kind, str(self.recording_id), recording_id=self.recording_id)
 
-    async def salvage(self, *, but: int | None = None) -> None:
-        """Commit what earlier processes have left behind, oldest first, except for one take.
+    async def salvage(self, *, before: int | None = None) -> None:
+        """Commit what earlier processes have left behind, oldest first; only takes `before` this one.
+
+        A later one may be that of a recorder that gets ready to take over.
 
         The very last file is held back. See `commit` for errors: nothing of a later take is committed then.
         """
         found = False
         for number in await asyncio.to_thread(self.folders.left_behind):
-            if number == but or (self._held is not None and self._held.folder == number):
+            if before is not None and number >= before:
+                break
+            if self._held is not None and self._held.folder == number:
                 continue
             if self._take is not None and number <= self._take.number and number != self._folder:
                 if number not in self._rescuable:
@@ -302,8 +306,8 @@ class Ledger:
                 await self._part_from(number)
                 found = True
             await self.commit_rest(number)
-        if found and but is not None:
-            await self._part_from(but)
+        if found and before is not None:
+            await self._part_from(before)
 
     async def _part_from(self, number: int) -> None:
         """There is a gap before this take. Of takes that wait for the store, only the first one's end is told."""

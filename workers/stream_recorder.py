@@ -68,6 +68,8 @@ class StreamRecorder:
         self._manner = Manner()
         self._over = False
         self._ledger: Ledger | None = None
+        self._newest: int | None = None
+        """Its newest take; one that comes after it is that of a recorder that stands by."""
         self.heed(stream)
         work = self._run(self._record) if claimed else self._stand_by()
         self.task = asyncio.create_task(work, name=f"stream {stream.id}")
@@ -142,11 +144,11 @@ class StreamRecorder:
         await self._takes(ledger)
         await self._close(ledger)
 
-    async def _salvage(self, ledger: Ledger, *, but: int | None = None) -> None:
+    async def _salvage(self, ledger: Ledger, *, before: int | None = None) -> None:
         """Commit what is left behind; what the store does not take waits, and recording goes on."""
         try:
             with _full_disks():
-                await ledger.salvage(but=but)
+                await ledger.salvage(before=before)
         except StorageError as error:
             logger.error("stream %s: what was left behind waits: %s", self._stream.id, error)
 
@@ -170,7 +172,7 @@ class StreamRecorder:
     async def _finish(self, ledger: Ledger) -> None:
         """End the recording if the store has all of it; else give up, and whoever claims it next tries again."""
         try:
-            await ledger.salvage()
+            await ledger.salvage(before=None if self._newest is None else self._newest + 1)
         except StorageError as error:
             await self._note(ledger, Trouble(STOPPED.reason, f"what was recorded waits: {error}"))
             raise
@@ -202,7 +204,7 @@ class StreamRecorder:
                     if way.ended and ledger.has_media:
                         return None
                     await self._salvage(ledger)
-                    number = await asyncio.to_thread(ledger.next_folder)
+                    self._newest = number = await asyncio.to_thread(ledger.next_folder)
                     capture = Capture(self._folders, number, way, self._patience, self._manner)
                     trouble = await capture.run(ledger, self._orders)
                     return None if way.ended and trouble.reason is GapReason.BROKE_OFF else trouble
@@ -291,7 +293,8 @@ class StreamRecorder:
             raise NotFoundError(f"stream {self._stream.id} has no recording yet")
         async with self._services.database.read() as connection:
             takes = await recordings.takes(connection, self._stream.recording_id)
-        return max((take.number for take in takes), default=-1) + 1
+        here = await asyncio.to_thread(self._folders.left_behind)  # takes may wait here for the store
+        return max([*(take.number for take in takes), *here], default=-1) + 1
 
     async def _until_ours(self) -> Stream:
         """Wait for the stream. If its recorder lets go without handing over, or is gone, claim it."""
@@ -314,7 +317,8 @@ class StreamRecorder:
     async def _go_on(self, capture: Capture, process: FfmpegProcess, number: int) -> None:
         """Record what another recorder has handed over."""
         ledger = self._ledger = await Ledger.open(self._services, self._stream, self._folders)
-        await self._salvage(ledger, but=number)
+        self._newest = number
+        await self._salvage(ledger, before=number)
         trouble = await capture.follow(process, ledger, self._orders)
         if not self._orders.halt.is_set() and not self._orders.until_border:
             await self._note(ledger, trouble)

@@ -130,7 +130,13 @@ async def play(site, interview_id, segments, whole):
             assert await answer.read() == whole
 
 
-async def test_sources_and_recorders_may_break_off_while_the_store_is_away(services, s3_server, pieces):
+@pytest.mark.parametrize(
+    ("mood", "reasons"),
+    [(503, {GapReason.BROKE_OFF, GapReason.REFUSED, GapReason.NETWORK}), ("hang", {GapReason.STALLED})],
+)
+async def test_sources_and_recorders_may_break_off_while_the_store_is_away(
+    services, s3_server, pieces, mood, reasons
+):
     """What each take has recorded waits, and every gap is written down."""
     async with broadcast(pieces) as truth:
         stream_id = await schedule(services, truth.endless)
@@ -138,8 +144,8 @@ async def test_sources_and_recorders_may_break_off_while_the_store_is_away(servi
             await until_segments(services, stream_id, 1)
             s3_server.stop()
             await until_waiting(services, stream_id, 0, 2)
-            truth.set_mood(503)
-            await until_gap(services, stream_id)
+            truth.set_mood(mood)
+            assert (await until_gap(services, stream_id)).reason in reasons
             truth.set_mood("ok")
             await until_waiting(services, stream_id, 1, 2)
         async with recording_worker(services):
@@ -164,7 +170,7 @@ async def until_gap(services, stream_id):
         return (await state(services, stream_id))[3]
 
     [gap] = await until_async(noted, "the gap")
-    assert gap.reason in (GapReason.BROKE_OFF, GapReason.REFUSED, GapReason.NETWORK)
+    return gap
 
 
 async def test_a_recording_is_over_once_the_store_has_all_of_it(services, s3_server, pieces):
