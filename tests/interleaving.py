@@ -44,16 +44,22 @@ async def interleaved(database: Database, first: Work, second: Work, *, rest: Wo
     async def is_done_or_waits() -> bool:
         if leading.done() or following.done():
             return True
-        return ready.is_set() and (database.is_sqlite or await _waits(database))
+        return ready.is_set() and (database.is_sqlite or await waiting(database, 1))
 
     await until_async(is_done_or_waits, "the second writer to end or to wait")
     proceed.set()
     return await asyncio.gather(leading, following, return_exceptions=True)
 
 
-async def _waits(database: Database) -> bool:
-    """Whether anybody waits for a lock in this database."""
+async def waiting(database: Database, count: int) -> bool:
+    """Whether so many wait for a lock in this database, which is PostgreSQL's."""
     here = "datname = current_database() AND wait_event_type = 'Lock'"
     async with database.read() as connection:
-        found = await connection.execute(text(f"SELECT count(*) FROM pg_stat_activity WHERE {here}"))
-        return bool(found.scalar_one())
+        return (
+            int(
+                (
+                    await connection.execute(text(f"SELECT count(*) FROM pg_stat_activity WHERE {here}"))
+                ).scalar_one()
+            )
+            >= count
+        )

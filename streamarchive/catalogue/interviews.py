@@ -113,6 +113,7 @@ async def describe(
     guests: Sequence[Guest],
 ) -> None:
     """Say everything anew that people say about an interview. Old addresses go on working."""
+    await hold(tx, interview_id)
     await _set_guests(tx, interview_id, guests)
     await _update(
         tx,
@@ -127,6 +128,12 @@ async def describe(
     recording_id = (await get(tx, interview_id)).recording_id
     if recording_id is not None:
         await outbox.put_recording(tx, recording_id)  # its cues' documents carry the date
+
+
+async def hold(tx: AsyncConnection, interview_id: str) -> None:
+    """Be the only one to change this interview until `tx` ends. Whoever decides by what it is calls it first."""
+    if tx.dialect.name != "sqlite":
+        await tx.execute(select(_t.c.id).where(_t.c.id == interview_id).with_for_update(key_share=True))
 
 
 async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None, out_ms: int | None) -> None:

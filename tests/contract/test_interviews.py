@@ -113,6 +113,19 @@ async def test_a_guest_who_is_named_twice_is_one_guest(database: Database) -> No
         assert [guest.names["en"] for guest in guests] == ["Lei Jun", "Li Na"]
 
 
+@pytest.mark.parametrize("names", [("Lei Jun", "Li Na"), ("Lei Jun", "Lei Jun")])
+async def test_of_two_who_describe_at_once_the_later_is_kept(database: Database, names: tuple[str, str]) -> None:
+    interview_id, other = await factories.interview(database), await factories.interview(database)
+    first, second = ((Guest({"en": name}, {}),) for name in names)
+    async with database.write() as tx:
+        await describe(tx, other, *first, *second)  # both are known
+    done = await interleaved(
+        database, lambda tx: describe(tx, interview_id, *first), lambda tx: describe(tx, interview_id, *second)
+    )
+    assert done == [None, None]
+    assert [guest.names["en"] for guest in (await get(database, interview_id)).guests] == [names[1]]
+
+
 @pytest.mark.parametrize(
     ("title", "slug"),
     [

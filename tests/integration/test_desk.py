@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,8 +14,9 @@ from streamarchive import ingest, jobs
 from streamarchive.catalogue import interviews, recordings, streams, tables, uploads
 from streamarchive.models import JobState, Role, Stage, UploadState, Visibility
 from tests import people
+from tests.interleaving import waiting
 from tests.people import Client
-from tests.site import TALK, Site
+from tests.site import TALK, Media, Site, open_site
 from tests.waiting import until_async
 from workers import ingester
 from workers.indexer import drain
@@ -146,6 +148,30 @@ async def test_two_who_describe_the_same_interview_lose_nothing(site: Site, prod
     again = await producer.post(f"/desk/{interview_id}/details", {**DETAILS, "title_en": "Mine", "seen": fresh})
     assert again.status == 303
     assert (await site.interview(interview_id)).titles["en"] == "Mine"
+
+
+async def test_of_two_who_send_a_description_at_once_one_is_told(
+    media: Media, tmp_path: Path, postgresql_database: str
+):
+    async with (
+        open_site(tmp_path, media, database=postgresql_database) as site,
+        people.signed_in(site, Role.PRODUCER) as producer,
+    ):
+        interview_id = await created(producer)
+        seen = re.search(r'name="seen" value="(\w+)"', (await producer.get(f"/desk/{interview_id}")).text)[1]
+
+        async def send(title: str):
+            return await producer.post(
+                f"/desk/{interview_id}/details", {**DETAILS, "title_en": title, "seen": seen}
+            )
+
+        async with site.services.database.write() as tx:
+            await interviews.hold(tx, interview_id)
+            sending = [asyncio.create_task(send(title)) for title in ("Mine", "Theirs")]
+            await until_async(lambda: waiting(site.services.database, 2), "both to wait")
+        answers = {answer.status: answer for answer in await asyncio.gather(*sending)}
+        assert set(answers) == {303, 409}
+        assert "Somebody else has changed this meanwhile" in answers[409].notices[0]
 
 
 async def test_publishing_hiding_the_trash_and_back(site: Site, producer: Client):
