@@ -180,11 +180,14 @@ async def _ids_of(
 
 async def attach(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
     """Make this the recording that the interview shows, instead of another if it has one."""
+    await hold(tx, interview_id)
     before = (await get(tx, interview_id)).recording_id
     await _update(tx, interview_id, recording_id=recording_id)
-    await outbox.put_recording(tx, recording_id)
+    for touched in sorted(
+        {recording_id, before or recording_id}
+    ):  # by id: two who exchange theirs would deadlock
+        await outbox.put_recording(tx, touched)
     if before is not None and before != recording_id:
-        await outbox.put_recording(tx, before)
         await outbox.put_left(tx, interview_id, before)
         await changes.publish(tx, "cues", interview_id, {"whole": True})
 
