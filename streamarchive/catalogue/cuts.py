@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, interviews, recordings, streams, tables
+from streamarchive.catalogue import changes, interviews, recordings, streams, tables, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.clock import to_ms
 from streamarchive.errors import UsageError
@@ -36,6 +36,8 @@ async def next_interview(
     """
     stream = await _running(tx, stream_id)
     assert stream.recording_id is not None  # noqa: S101 - it runs
+    await withheld.hold(tx, stream.recording_id)
+    await interviews.hold(tx, interview_id)
     before, after = await interviews.get(tx, stream.interview_id), await interviews.get(tx, interview_id)
     if after.recording_id is not None:
         raise UsageError("that interview has a recording already; choose another or create one")
@@ -68,6 +70,9 @@ async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None,
 
     Raises `UsageError` if nothing would be left of one of them.
     """
+    recording_id = (await interviews.get(tx, interview_id)).recording_id
+    if recording_id is not None:  # before any of its interviews: who moves a border has two of them to change
+        await withheld.hold(tx, recording_id)
     interview = await interviews.get(tx, interview_id)
     await interviews.cut(tx, interview_id, in_ms, out_ms)
     if interview.recording_id is None:
