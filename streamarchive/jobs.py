@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, tables
@@ -216,11 +217,14 @@ async def retry(tx: AsyncConnection, job_id: JobId) -> None:
     job = await _locked(tx, job_id)
     if job.state in (JobState.RUNNING, JobState.DONE):
         return
-    twin = _open_job(job.kind, job.key).where(_t.c.id != job.id)
-    if (await tx.execute(twin)).first() is not None:
-        raise ConflictError(f"job {job.id} ({job.kind}) has been asked for anew; that one is under way already")
     values = {"state": JobState.QUEUED, "attempt": 0, "run_after": await now(tx), "cancel_requested": False}
-    await _set(tx, job, values)
+    try:
+        async with tx.begin_nested():  # somebody may be asking for it at this moment: only the index knows
+            await _set(tx, job, values)
+    except IntegrityError as error:
+        raise ConflictError(
+            f"job {job.id} ({job.kind}) has been asked for anew; that one is under way already"
+        ) from error
 
 
 async def get(connection: AsyncConnection, job_id: JobId) -> Job:
