@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, passwords, tables
@@ -72,10 +73,13 @@ async def add_user(tx: AsyncConnection, name: str, role: Role, password_hash: st
     name = name.strip()
     if not name or role is Role.VIEWER:
         raise UsageError("a user needs a name and one of the roles editor, producer, admin")
-    if (await tx.execute(select(_user.c.id).where(_user.c.name == name))).first() is not None:
+    make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    values = {"name": name, "role": role, "password_hash": password_hash, "created_at": await now(tx)}
+    statement = make(_user).values(**values).on_conflict_do_nothing().returning(_user)
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
         raise ConflictError(f"there is, or was, a user {name!r}; choose another name")
-    statement = insert(_user).values(name=name, role=role, password_hash=password_hash, created_at=await now(tx))
-    return _as_user((await tx.execute(statement.returning(_user))).one())
+    return _as_user(row)
 
 
 async def users(connection: AsyncConnection) -> list[User]:

@@ -7,11 +7,13 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import accounts, changes, passwords, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import ConflictError, NotFoundError, SignInRefusedError, UsageError
 from streamarchive.models import Role, User
+from tests.interleaving import interleaved
 
 PASSWORD = "correct horse battery"
 
@@ -100,6 +102,15 @@ async def test_names_are_unique_and_passwords_of_a_sensible_length(database: Dat
     for password in ("short", "x" * 257):
         with pytest.raises(UsageError):
             await passwords.hash_password(password)
+
+
+async def test_of_two_who_add_the_same_name_at_once_one_is_told(database: Database):
+    async def add(tx: AsyncConnection) -> User:
+        return await accounts.add_user(tx, "adam", Role.EDITOR, "hash")
+
+    added, refused = await interleaved(database, add, add)
+    assert added.name == "adam"
+    assert isinstance(refused, ConflictError)
 
 
 async def test_guesses_that_run_beside_each_other_count_too(
