@@ -508,6 +508,32 @@ async def test_a_job_is_cancelled_and_retried(site: Site, producer: Client):
     assert (await producer.post(f"/desk/{interview_id}/jobs/999999/cancel")).status == 404
 
 
+async def test_an_upload_is_cancelled_at_the_moment_it_is_taken(
+    media: Media, tmp_path: Path, postgresql_database: str
+):
+    """Each had one of two rows that both need: work lost for the worker, or an error page for the producer."""
+    async with (
+        open_site(tmp_path, media, database=postgresql_database) as site,
+        people.signed_in(site, Role.PRODUCER) as producer,
+    ):
+        interview_id, database = await created(producer), site.services.database
+        async with database.write() as tx:
+            upload_id = await uploads.begin(tx, interview_id, None, "talk.mp4", 1_000)
+            await uploads.complete(tx, upload_id, 1_000)
+            await ingest.enqueue_upload(tx, upload_id)
+        job = await jobs.claim(database, (ingest.JOB,), "test")
+        async with database.write() as tx:
+            recording_id = await recordings.create_uploaded(
+                tx, interview_id, duration_ms=1_000, has_video=False, damage=None
+            )
+            await uploads.take(tx, upload_id, recording_id)
+            cancelling = asyncio.create_task(producer.post(f"/desk/{interview_id}/jobs/{job.id}/cancel"))
+            await until_async(lambda: waiting(database, 1), "the producer to wait")
+            await jobs.finish(tx, job)
+        assert (await cancelling).status == 409
+        assert (await site.interview(interview_id)).recording_id == recording_id
+
+
 async def test_an_upload_that_is_cancelled_is_gone(site: Site, producer: Client):
     interview_id = await created(producer)
     await producer.send(f"/desk/{interview_id}/upload", ("recording", "a.m4a", site.media.m4a.read_bytes()))
