@@ -133,6 +133,7 @@ async def sign_in(database: Database, name: str, password: str, address: str) ->
         await _refuse_too_many(connection, name, address)
     token = secrets.token_urlsafe(32)
     async with database.write() as tx:
+        await _require_unchanged(tx, row.id, row.password_hash)
         moment = await now(tx)
         await tx.execute(delete(_session).where(_session.c.expires_at < moment))
         await tx.execute(
@@ -147,6 +148,19 @@ async def sign_in(database: Database, name: str, password: str, address: str) ->
         )
         await audit(tx, row.id, "signed in", row.name, {"address": address})
     return SignedIn(_as_user(row), token, moment + LONGEST)
+
+
+async def _require_unchanged(tx: AsyncConnection, user_id: int, password_hash: str) -> None:
+    """Raise `SignInRefusedError` if the password is another since it was compared, or the person removed.
+
+    Comparing takes a while. Nobody can change it before `tx` ends: what ends sessions sees what `tx` writes.
+    """
+    same = (_user.c.id == user_id) & (_user.c.password_hash == password_hash) & _user.c.deleted_at.is_(None)
+    statement = select(_user.c.id).where(same)
+    if tx.dialect.name != "sqlite":
+        statement = statement.with_for_update(key_share=True)
+    if (await tx.execute(statement)).first() is None:
+        raise SignInRefusedError("the name or the password is wrong")
 
 
 async def _refuse_too_many(connection: AsyncConnection, name: str, address: str) -> None:
