@@ -100,8 +100,12 @@ async def change_user(
     await _change(tx, name, values)
 
 
-async def set_password(tx: AsyncConnection, user: User, password_hash: str) -> None:
-    """Somebody's own new password. Their sessions stay: see `sign_out_elsewhere`."""
+async def set_password(tx: AsyncConnection, user: User, password_hash: str, *, instead_of: str) -> None:
+    """Somebody's own new password. Their sessions stay: see `sign_out_elsewhere`.
+
+    Raises `SignInRefusedError` if it is not instead of what `check_password` gave: an admin has changed it since.
+    """
+    await _require_unchanged(tx, user.id, instead_of)
     await tx.execute(update(_user).where(_user.c.id == user.id).values(password_hash=password_hash))
 
 
@@ -204,15 +208,17 @@ async def user_of(database: Database, token: str) -> User | None:
     return _as_user(row)
 
 
-async def check_password(database: Database, user: User, password: str) -> None:
-    """Raises `SignInRefusedError` unless it is this person's; wrong ones count as failed sign-ins."""
+async def check_password(database: Database, user: User, password: str) -> str:
+    """What is kept of it. Raises `SignInRefusedError` unless it is theirs; wrong ones count as failures."""
     async with database.read() as connection:
         await _refuse_too_many(connection, user.name, "")
-        kept = (await connection.execute(select(_user.c.password_hash).where(_user.c.id == user.id))).scalar_one()
+        statement = select(_user.c.password_hash).where(_user.c.id == user.id)
+        kept: str = (await connection.execute(statement)).scalar_one()
     if not await passwords.verify(kept, password):
         async with database.write() as tx:
             await audit(tx, None, _FAILED, user.name, {"address": ""})
         raise SignInRefusedError("the password is wrong")
+    return kept
 
 
 async def sign_out(tx: AsyncConnection, token: str) -> None:

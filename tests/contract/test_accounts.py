@@ -145,6 +145,19 @@ async def test_a_session_does_not_begin_beside_what_ends_all_of_them(postgresql_
     await database.close()
 
 
+async def test_nobody_takes_back_what_an_admin_has_just_changed(database: Database, editor: User):
+    """Whoever knows the old password may have sent a new one of their own at the same moment."""
+    former = await accounts.check_password(database, editor, PASSWORD)
+    async with database.write() as tx:
+        await accounts.change_user(tx, "eva", password_hash="by the admin")
+    with pytest.raises(SignInRefusedError):
+        async with database.write() as tx:
+            await accounts.set_password(tx, editor, "their own", instead_of=former)
+    async with database.read() as connection:
+        kept = (await connection.execute(select(tables.user.c.password_hash))).scalar_one()
+    assert kept == "by the admin"
+
+
 async def test_of_two_who_add_the_same_name_at_once_one_is_told(database: Database):
     async def add(tx: AsyncConnection) -> User:
         return await accounts.add_user(tx, "adam", Role.EDITOR, "hash")
