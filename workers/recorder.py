@@ -15,7 +15,7 @@ from streamarchive.catalogue import cuts, streams
 from streamarchive.catalogue import workers as registry
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.watch import Watch, watch
-from streamarchive.errors import DatabaseError
+from streamarchive.errors import DatabaseError, FencedError, UsageError
 from streamarchive.models import Stream, StreamId
 from streamarchive.services import Services
 
@@ -95,8 +95,14 @@ async def _continues(services: Services, stream: Stream) -> bool:
     if before is None:
         return False
     if moment >= stream.starts_at and before.recording_id is not None:
-        async with services.database.write() as tx:
-            await cuts.take_up(tx, before.id, stream.id)
+        try:
+            async with services.database.write() as tx:
+                await cuts.take_up(tx, before.id, stream.id)
+        except FencedError:
+            return True  # another recorder goes on with that one: so will this, once it is looked at again
+        except UsageError as error:
+            logger.warning("stream %s is recorded by itself, beside stream %s: %s", stream.id, before.id, error)
+            return False
     return True
 
 

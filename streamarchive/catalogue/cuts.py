@@ -55,11 +55,23 @@ async def next_interview(
 
 
 async def take_up(tx: AsyncConnection, running_id: StreamId, waiting_id: StreamId) -> None:
-    """A scheduled stream whose source is being recorded already: that recording goes on for its interview."""
-    waiting = await streams.get(tx, waiting_id)
+    """A scheduled stream whose source is being recorded already: that recording goes on for its interview.
+
+    Raises `UsageError` like `next_interview`: then it has to be recorded by itself.
+    """
+    running, waiting = await _running(tx, running_id), await streams.get(tx, waiting_id)
     if waiting.state is not StreamState.SCHEDULED:
         return  # another recorder has seen to it
-    await next_interview(tx, running_id, waiting.interview_id, ends_at=waiting.ends_at, overruns=waiting.overruns)
+    if running.interview_id == waiting.interview_id:  # somebody at the desk has begun it before its time
+        await tx.execute(
+            update(tables.stream)
+            .where(tables.stream.c.id == running_id)
+            .values(ends_at=waiting.ends_at, overruns=waiting.overruns)
+        )
+    else:
+        await next_interview(
+            tx, running_id, waiting.interview_id, ends_at=waiting.ends_at, overruns=waiting.overruns
+        )
     await tx.execute(
         update(tables.stream).where(tables.stream.c.id == waiting_id).values(state=StreamState.ENDED)
     )

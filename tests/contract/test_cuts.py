@@ -143,3 +143,14 @@ async def test_a_source_without_a_later_end_is_taken_up_by_the_next_stream(
     one, other = await stream(database, running), await stream(database, waiting)
     assert (one.interview_id, one.ends_at, one.overruns) == (following, other.ends_at, True)
     assert other.state is StreamState.ENDED
+
+
+async def test_what_somebody_has_begun_by_hand_is_taken_up_with_its_end(database: Database) -> None:
+    air, following, _ = await begun(database)
+    async with database.write() as tx:
+        ends_at = await now(tx) + timedelta(hours=1)
+        waiting = await streams.create(tx, following, "http://a.example/x", ends_at=ends_at, overruns=True)
+        await cuts.take_up(tx, air.stream.id, waiting)
+    running = await stream(database, air.stream.id)
+    assert (running.interview_id, running.ends_at, running.overruns) == (following, ends_at, True)
+    assert (await stream(database, waiting)).state is StreamState.ENDED
