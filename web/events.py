@@ -182,17 +182,27 @@ class Hub:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _deliver(self) -> None:
-        async with self._turn, self._database.read() as connection:
-            while batch := await changes.after(connection, self._position):
-                self._position = batch[-1].id
-                if any(change.kind == "session" for change in batch):
-                    await self._close_ended(connection)
-                by_interview: dict[InterviewId, list[Change]] = defaultdict(list)
-                for change in batch:
-                    if change.interview_id is not None and change.interview_id in self._pages:
-                        by_interview[change.interview_id].append(change)
-                for interview_id, its in by_interview.items():
-                    await self._tell(connection, interview_id, its, list(self._pages[interview_id]))
+        async with self._turn:
+            told = self._position
+            try:
+                async with self._database.read() as connection:
+                    while batch := await changes.after(connection, self._position):
+                        self._position = batch[-1].id
+                        await self._tell_all(connection, batch)
+                        told = self._position
+            except DatabaseError:
+                self._position = told  # the rest is told once it can be read
+                raise
+
+    async def _tell_all(self, connection: AsyncConnection, batch: Sequence[Change]) -> None:
+        if any(change.kind == "session" for change in batch):
+            await self._close_ended(connection)
+        by_interview: dict[InterviewId, list[Change]] = defaultdict(list)
+        for change in batch:
+            if change.interview_id is not None and change.interview_id in self._pages:
+                by_interview[change.interview_id].append(change)
+        for interview_id, its in by_interview.items():
+            await self._tell(connection, interview_id, its, list(self._pages[interview_id]))
 
     def _staff(self) -> list[Page]:
         return [page for pages in self._pages.values() for page in pages if page.visit.asker.user is not None]

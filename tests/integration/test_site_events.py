@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from streamarchive import jobs
 from streamarchive.catalogue import captioning, changes, interviews
 from streamarchive.models import AssetKind
 from tests.site import TALK, draft
 from tests.waiting import until_async
+from web import events
 from web.keys import HUB
 
 WAIT_SECONDS = 10
@@ -206,6 +208,26 @@ async def test_nothing_is_tailed_while_no_page_is_open(site, broadcast):
         return not hub.is_tailing
 
     await until_async(idle, "the tail to end")
+
+
+async def test_what_cannot_be_read_at_the_moment_is_told_later(site, broadcast, monkeypatch):
+    read, failed = events._messages, []
+
+    async def fail_once(connection, *arguments):
+        if not failed:
+            failed.append(True)
+            await connection.execute(text("SELECT * FROM a_table_that_is_away"))
+        return await read(connection, *arguments)
+
+    async def has_failed():
+        return bool(failed)
+
+    monkeypatch.setattr(events, "_messages", fail_once)
+    async with listening(site, broadcast.interview_id) as stream:
+        await broadcast.say(TALK[0])
+        await until_async(has_failed, "the tail to fail")
+        lines = await stream.next("lines")
+    assert [line["text"] for line in lines["added"]] == [TALK[0].text]
 
 
 async def test_twenty_pages_all_hear_it(site, broadcast):
