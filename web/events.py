@@ -25,7 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,9 +52,12 @@ _AHEAD_MS = 15_000
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event. States and gaps are worded for each page's language when they are sent."""
+    """One event. States and gaps are worded for each page's language when they are sent.
 
-    id: int
+    `id` is that of the change up to which a page knows everything once it has this; None: not yet.
+    """
+
+    id: int | None
     event: str
     data: dict[str, Any] = field(default_factory=dict)
     state: State | None = None
@@ -244,7 +247,10 @@ class Hub:
 
 
 async def _messages(connection: AsyncConnection, interview: Interview, batch: Sequence[Change]) -> list[Message]:
-    """The changes of one interview, each kind once, with current values; all bear the id of the last."""
+    """The changes of one interview, each kind once, with current values.
+
+    The last bears the id: who is cut off between them gets them all once more.
+    """
     last, kinds = batch[-1].id, {change.kind for change in batch}
     cue_changes = [change.payload for change in batch if change.kind == "cues"]
     found = [await _of_lines(connection, interview, last, cue_changes)] if cue_changes else []
@@ -264,7 +270,7 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
         found.append(Message(last, "state", state=await load_state(connection, interview)))
     if "withheld" in kinds:
         found.append(Message(last, "withheld"))
-    return found
+    return [*(replace(message, id=None) for message in found[:-1]), *found[-1:]]
 
 
 async def _of_lines(
