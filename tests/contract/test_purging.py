@@ -225,3 +225,17 @@ async def test_words_are_not_taken_back_into_a_line_while_they_are_deleted(datab
     )
     assert isinstance(refused, EditError)
     assert "canary" not in " ".join(one.text for one in await lines_of(database, recording_id))
+
+
+async def test_of_files_that_two_workers_have_replaced_none_is_forgotten(database: Database) -> None:
+    """One has lost the job and does not know yet: a file that is on no list stays in the store for ever."""
+    _, recording_id = await factories.uploaded(database)
+    async with database.write() as tx:
+        found = await withholding.withhold(tx, recording_id, 1_000, 2_000)
+    await interleaved(
+        database,
+        lambda tx: purging.doom(tx, found.id, ["segments/late"]),
+        lambda tx: purging.doom(tx, found.id, ["segments/now"]),
+    )
+    async with database.read() as connection:
+        assert (await withheld.get(connection, found.id)).doomed == ("segments/late", "segments/now")
