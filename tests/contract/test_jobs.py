@@ -339,6 +339,34 @@ async def test_whoever_retries_several_jobs_goes_on_after_one_that_cannot_be(dat
     assert (await stored(database, other)).state is JobState.QUEUED
 
 
+@pytest.mark.parametrize("has_stopped", [False, True])
+async def test_what_is_asked_for_anew_before_its_worker_has_stopped_is_done(
+    database: Database, has_stopped: bool
+) -> None:
+    job_id = await enqueue(database)
+    job = await claim(database)
+    await cancel(database, job_id)
+    if has_stopped:
+        assert await jobs.heartbeat(database, job)  # it has seen the wish, and has yet to say so
+    assert await enqueue(database) == job_id
+    if has_stopped:
+        await jobs.cancelled(database, job)
+        assert (await claim(database)).id == job_id
+    else:
+        assert not await jobs.heartbeat(database, job)
+
+
+async def test_work_is_asked_for_anew_while_it_is_being_cancelled(database: Database) -> None:
+    job_id = await enqueue(database)
+    job = await claim(database)
+    await cancel(database, job_id)
+    stopped = update(tables.job).where(tables.job.c.id == job.id).values(state=JobState.CANCELLED)
+    _, again = await interleaved(
+        database, lambda tx: tx.execute(stopped), lambda tx: jobs.enqueue(tx, "transcribe", "1")
+    )
+    assert (await stored(database, again)).state is JobState.QUEUED
+
+
 async def test_work_that_is_rolled_back_is_not_queued(database: Database) -> None:
     with pytest.raises(ZeroDivisionError):
         async with database.write() as tx:
