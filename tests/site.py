@@ -280,9 +280,11 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(folder: Path, media: Media, *, search: str = "") -> AsyncIterator[Site]:
+async def open_site(folder: Path, media: Media, *, search: str = "", database: str = "") -> AsyncIterator[Site]:
     """A running site over an empty archive."""
-    settings = Settings(data_dir=folder / "archive", base_url="http://archive.example", search=search)
+    settings = Settings(
+        data_dir=folder / "archive", base_url="http://archive.example", search=search, database=database
+    )
     scratch = folder / "scratch"
     scratch.mkdir()
     async with open_services(settings) as services:

@@ -50,8 +50,10 @@ async def remove_asset(tx: AsyncConnection, purged: WithheldRange, asset: Asset)
 
 async def doom(tx: AsyncConnection, range_id: int, keys: Sequence[str]) -> None:
     """These files of the store have to go."""
-    current = (await withheld.get(tx, range_id)).doomed
-    doomed = list(dict.fromkeys([*current, *keys]))
+    listed = select(_t.c.doomed).where(_t.c.id == range_id)
+    if tx.dialect.name != "sqlite":  # a worker that has lost the job may be adding to the list as well
+        listed = listed.with_for_update(key_share=True)
+    doomed = list(dict.fromkeys([*(await tx.execute(listed)).scalar_one(), *keys]))
     await tx.execute(update(_t).where(_t.c.id == range_id).values(doomed=doomed))
 
 

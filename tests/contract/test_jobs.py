@@ -14,6 +14,7 @@ from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import ConflictError, DatabaseUnavailableError, FencedError, NotFoundError
 from streamarchive.models import Job, JobId, JobState
 from tests import factories
+from tests.interleaving import interleaved
 from tests.processes import child
 
 KINDS = ("transcribe", "finalise")
@@ -314,6 +315,56 @@ async def test_the_same_work_is_queued_once_while_it_is_open(database: Database)
     with pytest.raises(ConflictError, match="anew"):
         async with database.write() as tx:
             await jobs.retry(tx, job_id)
+
+
+async def test_a_job_is_retried_while_the_same_is_asked_for_anew(database: Database) -> None:
+    job_id = await enqueue(database)
+    await cancel(database, job_id)
+    again, refused = await interleaved(
+        database, lambda tx: jobs.enqueue(tx, "transcribe", "1"), lambda tx: jobs.retry(tx, job_id)
+    )
+    assert again > job_id
+    assert isinstance(refused, ConflictError)
+
+
+async def test_whoever_retries_several_jobs_goes_on_after_one_that_cannot_be(database: Database) -> None:
+    old, other = await enqueue(database), await enqueue(database, "2")
+    for job_id in (old, other):
+        await cancel(database, job_id)
+    await enqueue(database)
+    async with database.write() as tx:
+        with pytest.raises(ConflictError):
+            await jobs.retry(tx, old)
+        await jobs.retry(tx, other)
+    assert (await stored(database, other)).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("has_stopped", [False, True])
+async def test_what_is_asked_for_anew_before_its_worker_has_stopped_is_done(
+    database: Database, has_stopped: bool
+) -> None:
+    job_id = await enqueue(database)
+    job = await claim(database)
+    await cancel(database, job_id)
+    if has_stopped:
+        assert await jobs.heartbeat(database, job)  # it has seen the wish, and has yet to say so
+    assert await enqueue(database) == job_id
+    if has_stopped:
+        await jobs.cancelled(database, job)
+        assert (await claim(database)).id == job_id
+    else:
+        assert not await jobs.heartbeat(database, job)
+
+
+async def test_work_is_asked_for_anew_while_it_is_being_cancelled(database: Database) -> None:
+    job_id = await enqueue(database)
+    job = await claim(database)
+    await cancel(database, job_id)
+    stopped = update(tables.job).where(tables.job.c.id == job.id).values(state=JobState.CANCELLED)
+    _, again = await interleaved(
+        database, lambda tx: tx.execute(stopped), lambda tx: jobs.enqueue(tx, "transcribe", "1")
+    )
+    assert (await stored(database, again)).state is JobState.QUEUED
 
 
 async def test_work_that_is_rolled_back_is_not_queued(database: Database) -> None:

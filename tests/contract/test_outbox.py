@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from streamarchive.protocols import CueDocument, InterviewDocument, Operation, T
 from streamarchive.search import feed
 from tests import factories
 from tests.factories import line
+from tests.interleaving import interleaved
 
 
 async def oldest(database: Database, limit: int = 500) -> Batch:
@@ -55,6 +57,32 @@ async def test_what_is_written_while_a_batch_is_indexed_stays(database: Database
         await outbox.put_cues(tx, [CueId(1)])
     await remove(database, batch)
     assert (await oldest(database)).cue_ids == (1,)
+
+
+async def test_of_two_recordings_shown_at_once_the_one_that_is_left_is_named(database: Database) -> None:
+    interview_id = await factories.interview(database)
+    (_, left), (_, shown) = await factories.uploaded(database), await factories.uploaded(database)
+    await interleaved(
+        database,
+        lambda tx: interviews.attach(tx, interview_id, left),
+        lambda tx: interviews.attach(tx, interview_id, shown),
+    )
+    assert (await oldest(database)).left == ((interview_id, left),)
+
+
+async def test_two_interviews_exchange_their_recordings_at_once(database: Database) -> None:
+    shown = [await factories.uploaded(database), await factories.uploaded(database)]
+    for _, recording_id in shown:
+        await factories.heard(database, recording_id, line(0, "a line"))
+    (one, first), (other, second) = shown
+
+    async def exchange(interview_id: InterviewId, *taken: RecordingId) -> None:
+        for recording_id in taken * 5:
+            async with database.write() as tx:
+                await interviews.attach(tx, interview_id, recording_id)
+
+    await asyncio.gather(exchange(one, second, first), exchange(other, first, second))
+    assert {left for _, left in (await oldest(database, 10_000)).left} == {first, second}
 
 
 async def test_how_much_waits_and_since_when_is_known(database: Database) -> None:
