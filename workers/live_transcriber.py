@@ -30,7 +30,7 @@ from streamarchive.transcription.turns import Turns
 from . import expectations
 from .arriving import Arriving
 from .captions import Captions, is_superseded
-from .listening import Sound, sound_of
+from .listening import Listening, Sound
 from .runner import pause, until
 
 logger = logging.getLogger(__name__)
@@ -230,11 +230,12 @@ class Follower:
         async def ended() -> bool:
             return await self._ended(take)
 
+        listening = Listening(self._services)
         while True:
             over = await ended()
             _, takes = await self._look()
             current = next(other for other in takes if other.id == take.id)
-            sound = await sound_of(self._services, current, captions.covered_ms, ended)
+            sound = await listening.sound(current, captions.covered_ms, ended)
             if sound is not None or over:
                 return sound
             await asyncio.sleep(0.5)

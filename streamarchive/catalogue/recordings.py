@@ -339,6 +339,17 @@ async def segments(
     return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
 
 
+async def segments_of_take(
+    connection: AsyncConnection, take_id: int, after_sequence: int = -1
+) -> list[MediaSegment]:
+    """The same of one take alone: what came before it may be hours."""
+    table = tables.media_segment
+    statement = select(table).where(
+        table.c.take_id == take_id, table.c.sequence > after_sequence, table.c.deleted_at.is_(None)
+    )
+    return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
+
+
 async def segment_at(connection: AsyncConnection, recording_id: RecordingId, at_ms: int) -> MediaSegment | None:
     """The one that holds this moment of the media clock, else the one before it; None if there are none."""
     table = tables.media_segment
