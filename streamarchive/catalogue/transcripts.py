@@ -221,12 +221,11 @@ async def finish_run(tx: AsyncConnection, run: Run) -> None:
 
 async def withdraw(tx: AsyncConnection, recording_id: RecordingId, beyond_ms: int) -> None:
     """Take back machine cues that begin at or after `beyond_ms`: their take ended before them."""
-    await hold(tx, await ensure(tx, recording_id))
-    gone = [
-        cue
-        for cue in await of_recording(tx, recording_id)
-        if cue.start_ms >= beyond_ms and not (cue.human or cue.read)
-    ]
+    transcript_id = await ensure(tx, recording_id)
+    await hold(tx, transcript_id)
+    gone = await cues.select_current(
+        tx, _t.c.transcript_id == transcript_id, _t.c.start_ms >= beyond_ms, ~_t.c.human, ~_t.c.read
+    )
     await cues.remove(tx, gone)
     await cues.announce(tx, recording_id, removed=[cue.id for cue in gone])
 
