@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
-from streamarchive.catalogue import changes, uploads
+from streamarchive import jobs
+from streamarchive.catalogue import changes, streams, uploads
 from streamarchive.catalogue import workers as registry
 from streamarchive.media.incoming import Incoming
 from streamarchive.services import Services
 
 from . import retention, workshop
 from .runner import pause
+
+logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 60.0
 
@@ -21,6 +25,8 @@ async def run(services: Services, stop: asyncio.Event) -> None:
         async with services.database.write() as tx:
             await changes.prune(tx)
             await registry.forget_dead(tx)
+            if await jobs.clock_set_back(tx) + await streams.clock_set_back(tx):
+                logger.warning("the clock has been set back: what waited for its old time goes on now")
             await uploads.forget_abandoned(tx)
         await tidy_incoming(services, uploads.ABANDONED.total_seconds())
         await workshop.tidy(services)
