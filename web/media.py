@@ -27,7 +27,8 @@ async def playlist(request: web.Request) -> web.StreamResponse:
         recording_id = _recording_of(interview)
         recording = await recordings.get(connection, recording_id)
         extent = await recordings.extent(connection, recording_id)
-        released = not extent.kept_bytes and await retention.were_released(connection, recording_id)
+        is_kept = await recordings.has_segments(connection, recording_id)
+        released = not is_kept and await retention.were_released(connection, recording_id)
     if released:
         raise GoneError("its stream is not kept any more; it is played from its file, media.mp4 or media.m4a")
     # A recording may go on for the next interview.
