@@ -292,6 +292,24 @@ async def seconds_to_next(connection: AsyncConnection, kinds: Sequence[str], *, 
     return max(0.0, (min(due) - await now(connection)).total_seconds())
 
 
+async def clock_set_back(tx: AsyncConnection) -> int:
+    """Let nobody wait for hours because the clock has been set back by hours; how many jobs that concerned.
+
+    What is written in the future was written before. A worker that lives renews its lease long before the one
+    that it gets here is over.
+    """
+    moment = await now(tx)
+    queued = (_t.c.state == JobState.QUEUED) & (_t.c.updated_at > moment + LEASE)
+    running = (_t.c.state == JobState.RUNNING) & (_t.c.lease_until > moment + 2 * LEASE)
+    changed = 0
+    for which, column, until in ((queued, _t.c.run_after, moment), (running, _t.c.lease_until, moment + LEASE)):
+        statement = update(_t).where(which).values({column: until, "updated_at": moment})
+        changed += (await tx.execute(statement)).rowcount
+    if changed:
+        await _announce(tx, None)
+    return changed
+
+
 def _open_job(kind: str, key: str) -> Select[Any]:
     return select(_t.c.id).where(_t.c.kind == kind, _t.c.key == key, _t.c.state.in_(_OPEN))
 

@@ -26,7 +26,8 @@ async def playlist(request: web.Request) -> web.StreamResponse:
         interview = await _open(request, connection)
         recording_id = _recording_of(interview)
         extent = await recordings.extent(connection, recording_id)
-        released = not extent.kept_bytes and await retention.were_released(connection, recording_id)
+        is_kept = await recordings.has_segments(connection, recording_id)
+        released = not is_kept and await retention.were_released(connection, recording_id)
     if released:
         raise GoneError("its stream is not kept any more; it is played from its file, media.mp4 or media.m4a")
     recorded = await request.app[PLAYLISTS].recorded(recording_id, extent)

@@ -56,6 +56,8 @@ class Patience:
     """Without media past the scheduled end, before a recording ends by itself."""
     hand_over: float = 15.0
     """For another recorder to get ready."""
+    tidy: float = 60.0
+    """Between looks for sound that no live transcriber will listen to any more."""
 
 
 @dataclass(frozen=True, slots=True)

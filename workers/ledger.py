@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Ledger:
         self.recording_id = stream.recording_id
         self.last_arrival: datetime | None = None
         """When the newest media came."""
+        self._committed_at: float | None = None
         self._services = services
         self._take: Take | None = None
         self._clock = TakeClock()
@@ -98,6 +100,11 @@ class Ledger:
         if self._held is not None:
             came = datetime.fromtimestamp(self._held.file.stat().st_mtime, UTC)
         return None if came is None else max(0.0, (datetime.now(UTC) - came).total_seconds())
+
+    @property
+    def seconds_quiet(self) -> float:
+        """How long nothing has been committed, whatever the clock on the wall says; endless before the first."""
+        return math.inf if self._committed_at is None else time.monotonic() - self._committed_at
 
     @property
     def next_folder(self) -> int:
@@ -187,7 +194,7 @@ class Ledger:
                 await recordings.open_gap(tx, self.stream, recording_id, reason, "the recorder was interrupted")
         self._take, self._folder, self._clock, self._end_ticks = take, folder, clock, span.end
         self._sequence, self._last_sha256 = self._sequence + 1, stored.sha256
-        self.last_arrival = found.arrived_at
+        self.last_arrival, self._committed_at = found.arrived_at, time.monotonic()
         if self.recording_id is None:
             self.recording_id = recording_id
             await asyncio.to_thread(self.folders.publish_spool, recording_id)

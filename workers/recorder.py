@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -41,12 +42,15 @@ async def run(services: Services, stop: asyncio.Event, patience: Patience | None
     """Until `stop`; then every recording is handed over, or brought to a clean pause to be continued later."""
     patience = patience or Patience()
     active: _Active = {}
-    await spools.tidy(services)
+    tidied = -math.inf
     async with watch(services.database) as changed:
         while not stop.is_set():
             active = {key: recorder for key, recorder in active.items() if not recorder.task.done()}
             seconds = _LOOK_SECONDS
             try:
+                if time.monotonic() - tidied >= patience.tidy:
+                    await spools.tidy(services)
+                    tidied = time.monotonic()
                 seconds = await _look(services, active, patience)
             except DatabaseError as error:
                 logger.warning("cannot look for streams to record: %s", error)

@@ -38,6 +38,7 @@ async def replace_segment(
         values = {"key": stored.key, "size_bytes": stored.size_bytes, "sha256": stored.sha256, "partial": True}
     mine = (table.c.recording_id == segment.recording_id, table.c.sequence == segment.sequence)
     await tx.execute(update(table).where(*mine).values(**values))
+    await recordings.segments_changed(tx, segment.recording_id)
     await doom(tx, purged.id, [segment.key])
 
 

@@ -120,6 +120,19 @@ async def test_a_cue_that_is_gone_leaves_a_tombstone_of_a_higher_version(databas
     assert gone.version > made.version
 
 
+async def test_what_earlier_passes_have_left_is_not_looked_at_again(database: Database) -> None:
+    _, recording_id = await factories.uploaded(database)
+    for number in range(4):
+        await factories.heard(database, recording_id, line(0, f"pass {number}"), stage=RunStage.FINAL)
+    await drain(database)
+    async with database.write() as tx:
+        await outbox.put_recording(tx, recording_id)
+        assert (await outbox.waiting(tx))[0] == 1
+    [document] = await drain(database)
+    assert isinstance(document, CueDocument)
+    assert document.text == "pass 3"
+
+
 async def test_a_recording_in_two_interviews_has_its_cues_in_both(database: Database) -> None:
     first, recording_id = await factories.uploaded(database)
     second = await factories.interview(database)

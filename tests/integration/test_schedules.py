@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -27,7 +27,7 @@ from tests.recording import (
 )
 from tests.truth import broadcast
 from tests.waiting import until_async
-from workers import recorder
+from workers import recorder, stream_recorder
 from workers.capture import Patience
 
 
@@ -75,6 +75,32 @@ async def test_recording_goes_on_past_its_end_until_nothing_comes(services, trut
     stream, segments, _, gaps = await state(services, stream_id)
     assert stream.ends_at < segments[-1].arrived_at
     assert gaps == [], "what is missing after the end is no gap"
+
+
+class AnHourLater(datetime):
+    """The clock on the wall after it was set, or the machine was suspended."""
+
+    @classmethod
+    def now(cls, tz=None):
+        """An hour after the media that came last."""
+        return datetime.now(tz) + timedelta(hours=1)
+
+
+async def test_a_clock_that_leaps_ahead_does_not_end_what_still_comes(services, truth, monkeypatch):
+    quick = Patience(stall=6.0, stop=0.3, first_retry=0.1, longest_retry=0.3, renew=0.3, quiet=60.0)
+    stream_id = await plan(services, truth.endless, ends=1)
+    async with recording_worker(services, quick):
+        await until_segments(services, stream_id, 2)
+        _, before, _, _ = await state(services, stream_id)
+        monkeypatch.setattr(stream_recorder, "datetime", AnHourLater)
+
+        async def goes_on_or_has_ended():
+            stream, segments, _, _ = await state(services, stream_id)
+            return stream.state is StreamState.ENDED or len(segments) >= len(before) + 3
+
+        await until_async(goes_on_or_has_ended, "what becomes of it", seconds=60)
+        stream, _, takes, _ = await state(services, stream_id)
+        assert (stream.state, len(takes)) == (StreamState.RECORDING, 1)
 
 
 async def test_the_next_interview_of_the_source_goes_on_without_a_break(services, truth):
