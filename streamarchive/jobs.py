@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, tables
@@ -41,7 +42,10 @@ async def enqueue(
     max_attempts: int = 5,
     delay: timedelta = timedelta(0),
 ) -> JobId:
-    """Have this done once `tx` is committed; if it is asked for already, that job's id."""
+    """Have this done once `tx` is committed.
+
+    If it is asked for already, that job's id; whoever wanted that one cancelled is overruled.
+    """
     moment = await now(tx)
     make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
     statement = (
@@ -71,9 +75,19 @@ async def enqueue(
     while found is None:  # one that is open when we insert may be done when we look
         found = (await tx.execute(statement)).scalar_one_or_none()
         if found is None:
-            found = (await tx.execute(_open_job(kind, key))).scalar_one_or_none()
+            found = await _still_wanted(tx, kind, key)
     await _announce(tx, recording_id)
     return JobId(found)
+
+
+async def _still_wanted(tx: AsyncConnection, kind: str, key: str) -> int | None:
+    """The open job, which nobody wants to be cancelled any more; None if there is none."""
+    row = (await tx.execute(_open_job(kind, key).add_columns(_t.c.cancel_requested))).one_or_none()
+    if row is None or not row.cancel_requested:
+        return None if row is None else int(row.id)
+    undo = update(_t).where(_t.c.id == row.id, _t.c.state.in_(_OPEN)).values(cancel_requested=False)
+    found: int | None = (await tx.execute(undo.returning(_t.c.id))).scalar_one_or_none()
+    return found
 
 
 async def claim(
@@ -193,9 +207,9 @@ def _unless_cancelled(state: JobState) -> ColumnElement[str]:
 
 
 async def cancelled(database: Database, job: Job) -> None:
-    """The worker has stopped because a cancel was asked for."""
+    """The worker has stopped because a cancel was asked for. It waits if the job has been asked for anew."""
     async with database.write() as tx:
-        await _update_held(tx, job, {"state": JobState.CANCELLED})
+        await _update_held(tx, job, {"state": _unless_cancelled(JobState.QUEUED)})
         await _announce(tx, job.recording_id)
 
 
@@ -216,11 +230,14 @@ async def retry(tx: AsyncConnection, job_id: JobId) -> None:
     job = await _locked(tx, job_id)
     if job.state in (JobState.RUNNING, JobState.DONE):
         return
-    twin = _open_job(job.kind, job.key).where(_t.c.id != job.id)
-    if (await tx.execute(twin)).first() is not None:
-        raise ConflictError(f"job {job.id} ({job.kind}) has been asked for anew; that one is under way already")
     values = {"state": JobState.QUEUED, "attempt": 0, "run_after": await now(tx), "cancel_requested": False}
-    await _set(tx, job, values)
+    try:
+        async with tx.begin_nested():  # somebody may be asking for it at this moment: only the index knows
+            await _set(tx, job, values)
+    except IntegrityError as error:
+        raise ConflictError(
+            f"job {job.id} ({job.kind}) has been asked for anew; that one is under way already"
+        ) from error
 
 
 async def get(connection: AsyncConnection, job_id: JobId) -> Job:
@@ -273,6 +290,24 @@ async def seconds_to_next(connection: AsyncConnection, kinds: Sequence[str], *, 
     if not due:
         return None
     return max(0.0, (min(due) - await now(connection)).total_seconds())
+
+
+async def clock_set_back(tx: AsyncConnection) -> int:
+    """Let nobody wait for hours because the clock has been set back by hours; how many jobs that concerned.
+
+    What is written in the future was written before. A worker that lives renews its lease long before the one
+    that it gets here is over.
+    """
+    moment = await now(tx)
+    queued = (_t.c.state == JobState.QUEUED) & (_t.c.updated_at > moment + LEASE)
+    running = (_t.c.state == JobState.RUNNING) & (_t.c.lease_until > moment + 2 * LEASE)
+    changed = 0
+    for which, column, until in ((queued, _t.c.run_after, moment), (running, _t.c.lease_until, moment + LEASE)):
+        statement = update(_t).where(which).values({column: until, "updated_at": moment})
+        changed += (await tx.execute(statement)).rowcount
+    if changed:
+        await _announce(tx, None)
+    return changed
 
 
 def _open_job(kind: str, key: str) -> Select[Any]:

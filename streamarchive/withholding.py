@@ -53,6 +53,7 @@ async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None,
 
 async def choose(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
     """Show this recording instead of another, within the same cut, and make its files to match."""
+    await withheld.hold(tx, recording_id)
     await interviews.attach(tx, interview_id, recording_id)
     await make_again(tx, recording_id)
 

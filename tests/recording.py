@@ -16,7 +16,7 @@ from tests.waiting import until_async
 from workers import recorder
 from workers.capture import Patience
 
-QUICK = Patience(stall=6.0, stop=0.5, lease=3.0, renew=0.5, first_retry=0.1, longest_retry=0.5)
+QUICK = Patience(stall=6.0, stop=0.5, lease=3.0, renew=0.5, first_retry=0.1, longest_retry=0.5, tidy=0.2)
 
 
 @asynccontextmanager

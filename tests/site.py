@@ -280,10 +280,16 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(folder: Path, media: Media, *, search: str = "", store: str = "") -> AsyncIterator[Site]:
+async def open_site(
+    folder: Path, media: Media, *, search: str = "", database: str = "", store: str = ""
+) -> AsyncIterator[Site]:
     """A running site over an empty archive."""
     settings = Settings(
-        data_dir=folder / "archive", base_url="http://archive.example", search=search, media=store
+        data_dir=folder / "archive",
+        base_url="http://archive.example",
+        search=search,
+        database=database,
+        media=store,
     )
     scratch = folder / "scratch"
     scratch.mkdir()

@@ -25,7 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,9 +52,12 @@ _AHEAD_MS = 15_000
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event. States and gaps are worded for each page's language when they are sent."""
+    """One event. States and gaps are worded for each page's language when they are sent.
 
-    id: int
+    `id` is that of the change up to which a page knows everything once it has this; None: not yet.
+    """
+
+    id: int | None
     event: str
     data: dict[str, Any] = field(default_factory=dict)
     state: State | None = None
@@ -182,16 +185,19 @@ class Hub:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _deliver(self) -> None:
-        async with self._turn, self._database.read() as connection:
-            while batch := await changes.after(connection, self._position):
-                before, self._position = self._position, batch[-1].id
-                try:
-                    await self._pass_on(connection, batch)
-                except DatabaseError:
-                    self._position = before  # none of it counts as told: what is current can be told twice
-                    raise
+        async with self._turn:
+            told = self._position
+            try:
+                async with self._database.read() as connection:
+                    while batch := await changes.after(connection, self._position):
+                        self._position = batch[-1].id
+                        await self._tell_all(connection, batch)
+                        told = self._position
+            except DatabaseError:
+                self._position = told  # the rest is told once it can be read
+                raise
 
-    async def _pass_on(self, connection: AsyncConnection, batch: Sequence[Change]) -> None:
+    async def _tell_all(self, connection: AsyncConnection, batch: Sequence[Change]) -> None:
         if any(change.kind == "session" for change in batch):
             await self._close_ended(connection)
         by_interview: dict[InterviewId, list[Change]] = defaultdict(list)
@@ -241,7 +247,10 @@ class Hub:
 
 
 async def _messages(connection: AsyncConnection, interview: Interview, batch: Sequence[Change]) -> list[Message]:
-    """The changes of one interview, each kind once, with current values; all bear the id of the last."""
+    """The changes of one interview, each kind once, with current values.
+
+    The last bears the id: who is cut off between them gets them all once more.
+    """
     last, kinds = batch[-1].id, {change.kind for change in batch}
     cue_changes = [change.payload for change in batch if change.kind == "cues"]
     found = [await _of_lines(connection, interview, last, cue_changes)] if cue_changes else []
@@ -261,7 +270,7 @@ async def _messages(connection: AsyncConnection, interview: Interview, batch: Se
         found.append(Message(last, "state", state=await load_state(connection, interview)))
     if "withheld" in kinds:
         found.append(Message(last, "withheld"))
-    return found
+    return [*(replace(message, id=None) for message in found[:-1]), *found[-1:]]
 
 
 async def _of_lines(

@@ -9,7 +9,7 @@ from streamarchive.catalogue import recordings, retention, withheld
 from streamarchive.errors import ConflictError, GoneError, NotFoundError
 from streamarchive.media import playlists as hls
 from streamarchive.media import thumbnails
-from streamarchive.models import Asset, AssetKind, Interview, RecordingId, RecordingState, Stage
+from streamarchive.models import Asset, AssetKind, Interview, RecordingId, Stage
 
 from .access import open_interview
 from .keys import LIVE_PICTURES, PLAYLISTS, SERVICES, VISIT
@@ -25,14 +25,14 @@ async def playlist(request: web.Request) -> web.StreamResponse:
     async with request.app[SERVICES].database.read() as connection:
         interview = await _open(request, connection)
         recording_id = _recording_of(interview)
-        recording = await recordings.get(connection, recording_id)
         extent = await recordings.extent(connection, recording_id)
-        released = not extent.kept_bytes and await retention.were_released(connection, recording_id)
+        is_kept = await recordings.has_segments(connection, recording_id)
+        released = not is_kept and await retention.were_released(connection, recording_id)
     if released:
         raise GoneError("its stream is not kept any more; it is played from its file, media.mp4 or media.m4a")
-    # A recording may go on for the next interview.
-    grows = recording.state is RecordingState.OPEN and interview.stage is Stage.LIVE
     recorded = await request.app[PLAYLISTS].recorded(recording_id, extent)
+    # A recording may go on for the next interview; this one is complete then.
+    grows = interview.stage is Stage.LIVE
     found = await request.app[PLAYLISTS].playlist(interview, recorded, grows=grows)
     if found is None:
         raise NotFoundError("there is nothing to play yet; this address works as soon as there is a segment")

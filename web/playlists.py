@@ -109,8 +109,7 @@ class Playlists:
         async with self._database.read() as connection:
             extent = await recordings.extent(connection, recording_id)
             added = await recordings.segments(connection, recording_id, before.extent.newest)
-            is_added_to = before.extent.kept_bytes + sum(one.size_bytes for one in added) == extent.kept_bytes
-            if before.segments and is_added_to:
+            if before.segments and extent.changes == before.extent.changes:
                 return Recorded(recording_id, extent, (*before.segments, *added), before.gone)
             present = await recordings.segments(connection, recording_id)
             gone = await withheld.purged_segments(connection, recording_id)

@@ -108,8 +108,7 @@ class Captions:
     async def _require_ours(self, tx: AsyncConnection) -> None:
         """Raise `FencedError` if another process has gone on with the run, or a final pass has replaced it."""
         await transcripts.hold(tx, self._live.transcript_id)
-        runs = await transcripts.runs(tx, self._live.recording_id)
-        current = next(run for run in runs if run.id == self._live.id)
+        current, runs = await transcripts.standing(tx, self._live)
         if current.covered_ms != self.covered_ms or current.finished_at is not None or is_superseded(runs):
             raise FencedError("it is transcribed by another process, or has been by now")
 

@@ -56,6 +56,8 @@ class Patience:
     """Without media past the scheduled end, before a recording ends by itself."""
     hand_over: float = 15.0
     """For another recorder to get ready."""
+    tidy: float = 60.0
+    """Between looks for sound that no live transcriber will listen to any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,7 @@ class Capture:
                         raise
                     logger.error("stream %s: %s waits: %s", ledger.stream.id, file.name, error)
                     await asyncio.sleep(_AGAIN_SECONDS)
+                    await asyncio.to_thread(ledger.notice, self._number)
                     if isinstance(error, StorageError) and await self._stalls():
                         self._has_stalled = True
                         await process.stop(patience=self._patience.stop)

@@ -76,18 +76,25 @@ async def finalise(job: JobRun) -> None:
         recording = await recordings.get(connection, recording_id)
         shown = await _shown(connection, recording)
         material = await _material(connection, recording, shown)
-        if await _is_made(connection, material, recording_id):
-            return
+        is_made = await _is_made(connection, material, recording_id)
+    if is_made:
+        done = await _keep(job, recording, (), material.origin, shown)
+    else:
+        done = await _make(job, recording, material, shown)
+    if not done:
+        await finalise(job)
+
+
+async def _make(job: JobRun, recording: Recording, material: Material, shown: list[Stretch]) -> bool:
+    """Make them all and keep them; False as `_keep` says."""
     disk.require_room(await job.services.store.free_fraction())
-    async with workshop(job.services, jobs.FINALISE, recording_id, material.origin) as folder:
+    async with workshop(job.services, jobs.FINALISE, recording.id, material.origin) as folder:
         main, info = await _main(job, material, folder)
         found = await _verified(job, material, main, info, folder)
         picture_at_ms = _picture_at(material.left_out, recording.duration_ms)
         made = [main, *await _more(main, info, found, picture_at_ms, folder)]
         made = [item if item.shows else replace(item, shows=tuple(shown)) for item in made]
-        done = await _keep(job, recording, made, material.origin, shown)
-    if not done:
-        await finalise(job)
+        return await _keep(job, recording, made, material.origin, shown)
 
 
 async def _shown(connection: AsyncConnection, recording: Recording) -> list[Stretch]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Ledger:
         self.recording_id = stream.recording_id
         self.last_arrival: datetime | None = None
         """When the newest media came."""
+        self._came_at: float | None = None
         self._services = services
         self._take: Take | None = None
         self._clock = TakeClock()
@@ -105,6 +107,18 @@ class Ledger:
             files = files_in(self.folders.take(number))
             came += [datetime.fromtimestamp(file.stat().st_mtime, UTC) for file in files]
         return max(0.0, (datetime.now(UTC) - max(came)).total_seconds()) if came else None
+
+    @property
+    def seconds_quiet(self) -> float:
+        """How long nothing has come, whatever the clock on the wall says; endless before the first."""
+        return math.inf if self._came_at is None else time.monotonic() - self._came_at
+
+    def notice(self, folder: int) -> None:
+        """Of this take media come, though they cannot be committed now. Blocks."""
+        files = files_in(self.folders.take(folder))
+        came = [datetime.fromtimestamp(file.stat().st_mtime, UTC) for file in files]
+        if came and (self.last_arrival is None or max(came) > self.last_arrival):
+            self.last_arrival, self._came_at = max(came), time.monotonic()
 
     def next_folder(self) -> int:
         """Where the next ffmpeg works: the number of the take that it begins, should anything come. Blocks."""
@@ -193,7 +207,7 @@ class Ledger:
                 await recordings.open_gap(tx, self.stream, recording_id, reason, "the recorder was interrupted")
         self._take, self._folder, self._clock, self._end_ticks = take, folder, clock, span.end
         self._sequence, self._last_sha256 = self._sequence + 1, stored.sha256
-        self.last_arrival = found.arrived_at
+        self.last_arrival, self._came_at = found.arrived_at, time.monotonic()
         if self.recording_id is None:
             self.recording_id = recording_id
             await asyncio.to_thread(self.folders.publish_spool, recording_id)

@@ -45,19 +45,35 @@ def spool_folder(services: Services, recording_id: RecordingId, take: Take) -> P
     return services.settings.data_dir.absolute() / "spool" / str(recording_id) / str(take.number)
 
 
-async def sound_of(services: Services, take: Take, from_ms: int, ended: Ended) -> Sound | None:
-    """The sound of a take from `from_ms` on or a little before; None as long as there is none."""
-    async with services.database.read() as connection:
-        segments = await recordings.segments(connection, take.recording_id)
-    own = [segment for segment in segments if segment.take_id == take.id]
-    if take.origin_pts is None or not own:
+class Listening:
+    """Waits for the sound of one take. What has turned out to hold none is not read again: it may be hours."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._silent = -1
+        """Up to this sequence number no segment that was looked at has any sound."""
+
+    async def sound(self, take: Take, from_ms: int, ended: Ended) -> Sound | None:
+        """The sound of the take from `from_ms` on or a little before; None as long as there is none."""
+        async with self._services.database.read() as connection:
+            own = await recordings.segments_of_take(connection, take.id, self._silent)
+        if take.origin_pts is None or not own:
+            return None
+        folder = spool_folder(self._services, take.recording_id, take)
+        found = await asyncio.to_thread(_spooled, folder, take, own[-1].pts_ticks, from_ms)
+        if found is not None:
+            file, starts_at_ms = found
+            return Sound(_follow_files(file, ended), starts_at_ms)
+        return await self._in_segments(take, own, from_ms, ended)
+
+    async def _in_segments(self, take: Take, own: list[MediaSegment], from_ms: int, ended: Ended) -> Sound | None:
+        begun = [segment for segment in own if to_ms(segment.start_ticks) <= from_ms] or own[:1]
+        for segment in [begun[-1], *(s for s in own if s.sequence > begun[-1].sequence)]:
+            starts_at = await sound_begins(self._services, segment)
+            if starts_at is not None:
+                return Sound(_follow_segments(self._services, take, segment.sequence, ended), starts_at)
+            self._silent = segment.sequence
         return None
-    folder = spool_folder(services, take.recording_id, take)
-    found = await asyncio.to_thread(_spooled, folder, take, own[-1].pts_ticks, from_ms)
-    if found is not None:
-        file, starts_at_ms = found
-        return Sound(_follow_files(file, ended), starts_at_ms)
-    return await _segments_from(services, take, own, from_ms, ended)
 
 
 # --- the spool ------------------------------------------------------------------------------------------
@@ -127,17 +143,6 @@ def _next(file: Path) -> Path | None:
 
 
 # --- media segments ---------------------------------------------------------------------------------------
-
-
-async def _segments_from(
-    services: Services, take: Take, own: list[MediaSegment], from_ms: int, ended: Ended
-) -> Sound | None:
-    begun = [segment for segment in own if to_ms(segment.start_ticks) <= from_ms] or own[:1]
-    for segment in [begun[-1], *(s for s in own if s.sequence > begun[-1].sequence)]:
-        starts_at = await sound_begins(services, segment)
-        if starts_at is not None:
-            return Sound(_follow_segments(services, take, segment.sequence, ended), starts_at)
-    return None
 
 
 async def _follow_segments(services: Services, take: Take, first: int, ended: Ended) -> AsyncGenerator[bytes]:

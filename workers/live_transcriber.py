@@ -30,7 +30,7 @@ from streamarchive.transcription.turns import Turns
 from . import expectations
 from .arriving import Arriving
 from .captions import Captions, is_superseded
-from .listening import Sound, sound_of
+from .listening import Listening, Sound
 from .runner import pause, until
 
 logger = logging.getLogger(__name__)
@@ -120,10 +120,10 @@ class Follower:
         Raises `FencedError` if another process transcribes it, `TranscriptionError`, `MediaError`,
         `DatabaseError`.
         """
-        done = -1
+        done, heard = -1, await self._heard()
         while True:
             recording, takes = await self._look()
-            take = next((take for take in takes if take.number > done), None)
+            take = next((take for take in takes if take.number > done and take.number not in heard), None)
             if take is not None:
                 await self._take(take)
                 done = take.number
@@ -131,6 +131,13 @@ class Follower:
                 return
             else:
                 await asyncio.sleep(1.0)
+
+    async def _heard(self) -> set[int]:
+        """The takes that have been heard to their end: after a day of reconnects there may be a thousand."""
+        async with self._services.database.read() as connection:
+            runs = await transcripts.runs(connection, self._recording_id)
+        live = (run for run in runs if run.stage is RunStage.LIVE and run.finished_at is not None)
+        return {run.settings.get("take", -1) for run in live}
 
     async def _look(self) -> tuple[Recording, list[Take]]:
         async with self._services.database.read() as connection:
@@ -213,7 +220,7 @@ class Follower:
             covered_ms = max([to_ms(take.base_ticks), *(run.covered_ms for run in earlier)])
             if covered_ms > live.covered_ms:
                 await transcripts.append(tx, live, (), covered_ms)
-            return next(r for r in await transcripts.runs(tx, self._recording_id) if r.id == live.id)
+            return (await transcripts.standing(tx, live))[0]
 
     async def _find_expected(self) -> None:
         """The languages that are spoken, which names and terms may be, and how Chinese is written."""
@@ -230,11 +237,12 @@ class Follower:
         async def ended() -> bool:
             return await self._ended(take)
 
+        listening = Listening(self._services)
         while True:
             over = await ended()
             _, takes = await self._look()
             current = next(other for other in takes if other.id == take.id)
-            sound = await sound_of(self._services, current, captions.covered_ms, ended)
+            sound = await listening.sound(current, captions.covered_ms, ended)
             if sound is not None or over:
                 return sound
             await asyncio.sleep(0.5)

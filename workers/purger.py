@@ -7,6 +7,7 @@ be deleted are written down in the transaction that replaces them.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from streamarchive import jobs, withholding
@@ -16,7 +17,7 @@ from streamarchive.clock import TICKS_PER_MS
 from streamarchive.errors import NotFoundError
 from streamarchive.media import assembly, disk, recut
 from streamarchive.media.probe import probe
-from streamarchive.models import Asset, AssetKind, MediaSegment, Recording, Stretch
+from streamarchive.models import Asset, AssetKind, MediaSegment, Recording, RecordingId, Stretch
 from streamarchive.protocols import StoredObject
 
 from .runner import JobRun
@@ -48,11 +49,22 @@ async def purge(job: JobRun) -> None:
     async with services.database.read() as connection:
         is_quiet = not await recordings.open_recordings(connection)
     await services.database.forget(is_quiet=is_quiet)
-    async with services.database.write() as tx:
+    if not await _finish(job, recording_id, ranges):
+        await purge(job)
+
+
+async def _finish(job: JobRun, recording_id: RecordingId, ranges: Sequence[WithheldRange]) -> bool:
+    """These are done; and the job is, unless more has been asked for since it began: that found it under way."""
+    async with job.services.database.write() as tx:
+        await withheld.hold(tx, recording_id)
         for purged in ranges:
             await purging.done(tx, purged)
+        if await purging.asked(tx, recording_id):
+            await jobs.require_held(tx, job.job)
+            return False
         await withholding.make_again(tx, recording_id)
         await job.finish(tx)
+    return True
 
 
 async def _purge_segments(job: JobRun, purged: WithheldRange, gone: Stretch, folder: Path) -> None:

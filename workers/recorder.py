@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +16,7 @@ from streamarchive.catalogue import cuts, streams
 from streamarchive.catalogue import workers as registry
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.watch import Watch, watch
-from streamarchive.errors import ConflictError, DatabaseError, NotFoundError, UsageError
+from streamarchive.errors import DatabaseError, FencedError, NotFoundError, UsageError
 from streamarchive.models import Stream, StreamId
 from streamarchive.services import Services
 
@@ -41,12 +42,15 @@ async def run(services: Services, stop: asyncio.Event, patience: Patience | None
     """Until `stop`; then every recording is handed over, or brought to a clean pause to be continued later."""
     patience = patience or Patience()
     active: _Active = {}
-    await spools.tidy(services)
+    tidied = -math.inf
     async with watch(services.database) as changed:
         while not stop.is_set():
             active = {key: recorder for key, recorder in active.items() if not recorder.task.done()}
             seconds = _LOOK_SECONDS
             try:
+                if time.monotonic() - tidied >= patience.tidy:
+                    await spools.tidy(services)
+                    tidied = time.monotonic()
                 seconds = await _look(services, active, patience)
             except DatabaseError as error:
                 logger.warning("cannot look for streams to record: %s", error)
@@ -86,13 +90,8 @@ async def _look(services: Services, active: _Active, patience: Patience) -> floa
 
 
 async def _begin(services: Services, stream: Stream, active: _Active, patience: Patience) -> None:
-    """Claim what is due; one that cannot begin keeps none of the others from it."""
-    try:
-        if await _continues(services, stream):
-            return
-    except (UsageError, NotFoundError, ConflictError) as error:
-        # The source goes on being recorded for the interview before.
-        logger.warning("stream %s cannot go on with what is being recorded: %s", stream.id, error)
+    """Claim what is due, unless it goes on with what is being recorded."""
+    if await _continues(services, stream):
         return
     lease = timedelta(seconds=patience.lease)
     claimed = await streams.claim(services.database, stream.id, owner(), lease)
@@ -109,8 +108,14 @@ async def _continues(services: Services, stream: Stream) -> bool:
     if before is None:
         return False
     if moment >= stream.starts_at and before.recording_id is not None:
-        async with services.database.write() as tx:
-            await cuts.take_up(tx, before.id, stream.id)
+        try:
+            async with services.database.write() as tx:
+                await cuts.take_up(tx, before.id, stream.id)
+        except FencedError:
+            return True  # another recorder goes on with that one: so will this, once it is looked at again
+        except (UsageError, NotFoundError) as error:
+            logger.warning("stream %s is recorded by itself, beside stream %s: %s", stream.id, before.id, error)
+            return False
     return True
 
 

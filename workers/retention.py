@@ -13,7 +13,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import recordings
+from streamarchive.catalogue import recordings, withheld
 from streamarchive.catalogue import retention as rules
 from streamarchive.errors import NotFoundError, UnverifiedError
 from streamarchive.models import Asset, AssetKind, RecordingId
@@ -46,8 +46,9 @@ async def release(job: JobRun) -> None:
     if is_due:
         file = await _sound_file(services, recording_id)
         async with services.database.write() as tx:
+            await withheld.hold(tx, recording_id)
             await jobs.require_held(tx, job.job)
-            # Meanwhile somebody may have cut it, or shown it in another interview.
+            # Until then somebody may have cut it, or shown it in another interview.
             if file and await rules.is_due(tx, recording_id, but=KIND) and await _has(tx, file):
                 await rules.release(tx, recording_id)
                 await _make_original(tx, file)

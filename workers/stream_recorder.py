@@ -114,9 +114,19 @@ class StreamRecorder:
             return True
         if stream.ends_at is None or stream.ends_at > moment:
             return False
-        came = self._ledger.last_arrival if self._ledger is not None else None
-        quiet_since = max(stream.ends_at, came or stream.ends_at)
-        return not stream.overruns or moment - quiet_since >= timedelta(seconds=self._patience.quiet)
+        return not stream.overruns or self._has_been_quiet(stream.ends_at, moment)
+
+    def _has_been_quiet(self, ends_at: datetime, moment: datetime) -> bool:
+        """Past its end without media for long, by both clocks.
+
+        That on the wall leaps ahead when it is set, and when the machine was suspended; the other begins with
+        this process.
+        """
+        ledger, quiet = self._ledger, self._patience.quiet
+        came = ledger.last_arrival if ledger is not None else None
+        since = max(ends_at, came or ends_at)
+        leaps = ledger is not None and ledger.seconds_quiet < quiet
+        return moment - since >= timedelta(seconds=quiet) and not leaps
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         keeper = asyncio.create_task(self._keep_lease())

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, passwords, tables
@@ -72,10 +73,13 @@ async def add_user(tx: AsyncConnection, name: str, role: Role, password_hash: st
     name = name.strip()
     if not name or role is Role.VIEWER:
         raise UsageError("a user needs a name and one of the roles editor, producer, admin")
-    if (await tx.execute(select(_user.c.id).where(_user.c.name == name))).first() is not None:
+    make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    values = {"name": name, "role": role, "password_hash": password_hash, "created_at": await now(tx)}
+    statement = make(_user).values(**values).on_conflict_do_nothing().returning(_user)
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
         raise ConflictError(f"there is, or was, a user {name!r}; choose another name")
-    statement = insert(_user).values(name=name, role=role, password_hash=password_hash, created_at=await now(tx))
-    return _as_user((await tx.execute(statement.returning(_user))).one())
+    return _as_user(row)
 
 
 async def users(connection: AsyncConnection) -> list[User]:
@@ -96,8 +100,12 @@ async def change_user(
     await _change(tx, name, values)
 
 
-async def set_password(tx: AsyncConnection, user: User, password_hash: str) -> None:
-    """Somebody's own new password. Their sessions stay: see `sign_out_elsewhere`."""
+async def set_password(tx: AsyncConnection, user: User, password_hash: str, *, instead_of: str) -> None:
+    """Somebody's own new password. Their sessions stay: see `sign_out_elsewhere`.
+
+    Raises `SignInRefusedError` if it is not instead of what `check_password` gave: an admin has changed it since.
+    """
+    await _require_unchanged(tx, user.id, instead_of)
     await tx.execute(update(_user).where(_user.c.id == user.id).values(password_hash=password_hash))
 
 
@@ -129,6 +137,7 @@ async def sign_in(database: Database, name: str, password: str, address: str) ->
         await _refuse_too_many(connection, name, address)
     token = secrets.token_urlsafe(32)
     async with database.write() as tx:
+        await _require_unchanged(tx, row.id, row.password_hash)
         moment = await now(tx)
         await tx.execute(delete(_session).where(_session.c.expires_at < moment))
         await tx.execute(
@@ -143,6 +152,19 @@ async def sign_in(database: Database, name: str, password: str, address: str) ->
         )
         await audit(tx, row.id, "signed in", row.name, {"address": address})
     return SignedIn(_as_user(row), token, moment + LONGEST)
+
+
+async def _require_unchanged(tx: AsyncConnection, user_id: int, password_hash: str) -> None:
+    """Raise `SignInRefusedError` if the password is another since it was compared, or the person removed.
+
+    Comparing takes a while. Nobody can change it before `tx` ends: what ends sessions sees what `tx` writes.
+    """
+    same = (_user.c.id == user_id) & (_user.c.password_hash == password_hash) & _user.c.deleted_at.is_(None)
+    statement = select(_user.c.id).where(same)
+    if tx.dialect.name != "sqlite":
+        statement = statement.with_for_update(key_share=True)
+    if (await tx.execute(statement)).first() is None:
+        raise SignInRefusedError("the name or the password is wrong")
 
 
 async def _refuse_too_many(connection: AsyncConnection, name: str, address: str) -> None:
@@ -186,15 +208,17 @@ async def user_of(database: Database, token: str) -> User | None:
     return _as_user(row)
 
 
-async def check_password(database: Database, user: User, password: str) -> None:
-    """Raises `SignInRefusedError` unless it is this person's; wrong ones count as failed sign-ins."""
+async def check_password(database: Database, user: User, password: str) -> str:
+    """What is kept of it. Raises `SignInRefusedError` unless it is theirs; wrong ones count as failures."""
     async with database.read() as connection:
         await _refuse_too_many(connection, user.name, "")
-        kept = (await connection.execute(select(_user.c.password_hash).where(_user.c.id == user.id))).scalar_one()
+        statement = select(_user.c.password_hash).where(_user.c.id == user.id)
+        kept: str = (await connection.execute(statement)).scalar_one()
     if not await passwords.verify(kept, password):
         async with database.write() as tx:
             await audit(tx, None, _FAILED, user.name, {"address": ""})
         raise SignInRefusedError("the password is wrong")
+    return kept
 
 
 async def sign_out(tx: AsyncConnection, token: str) -> None:

@@ -174,7 +174,8 @@ async def restore(
     Steps that made or removed lines are taken back as a whole, as long as none of their lines has been changed
     since; otherwise `EditError`.
     """
-    step = await revisions.get(tx, revision_id)
+    await transcripts.hold(tx, (await revisions.get(tx, revision_id)).transcript_id)
+    step = await revisions.get(tx, revision_id)  # its words may be deleted for good meanwhile
     past = next((past for past in (*step.before, *step.after) if past.cue_id == cue_id), None)
     if past is None:
         raise NotFoundError(f"revision {revision_id} is not about cue {cue_id}")

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, interviews, recordings, streams, tables
+from streamarchive.catalogue import changes, interviews, recordings, streams, tables, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.clock import to_ms
 from streamarchive.errors import UsageError
@@ -36,6 +36,8 @@ async def next_interview(
     """
     stream = await _running(tx, stream_id)
     assert stream.recording_id is not None  # noqa: S101 - it runs
+    await withheld.hold(tx, stream.recording_id)
+    await interviews.hold(tx, interview_id)
     before, after = await interviews.get(tx, stream.interview_id), await interviews.get(tx, interview_id)
     if after.recording_id is not None:
         raise UsageError("that interview has a recording already; choose another or create one")
@@ -53,11 +55,23 @@ async def next_interview(
 
 
 async def take_up(tx: AsyncConnection, running_id: StreamId, waiting_id: StreamId) -> None:
-    """A scheduled stream whose source is being recorded already: that recording goes on for its interview."""
-    waiting = await streams.get(tx, waiting_id)
+    """A scheduled stream whose source is being recorded already: that recording goes on for its interview.
+
+    Raises `UsageError` like `next_interview`: then it has to be recorded by itself.
+    """
+    running, waiting = await _running(tx, running_id), await streams.get(tx, waiting_id)
     if waiting.state is not StreamState.SCHEDULED:
         return  # another recorder has seen to it
-    await next_interview(tx, running_id, waiting.interview_id, ends_at=waiting.ends_at, overruns=waiting.overruns)
+    if running.interview_id == waiting.interview_id:  # somebody at the desk has begun it before its time
+        await tx.execute(
+            update(tables.stream)
+            .where(tables.stream.c.id == running_id)
+            .values(ends_at=waiting.ends_at, overruns=waiting.overruns)
+        )
+    else:
+        await next_interview(
+            tx, running_id, waiting.interview_id, ends_at=waiting.ends_at, overruns=waiting.overruns
+        )
     await tx.execute(
         update(tables.stream).where(tables.stream.c.id == waiting_id).values(state=StreamState.ENDED)
     )
@@ -68,6 +82,9 @@ async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None,
 
     Raises `UsageError` if nothing would be left of one of them.
     """
+    recording_id = (await interviews.get(tx, interview_id)).recording_id
+    if recording_id is not None:  # before any of its interviews: who moves a border has two of them to change
+        await withheld.hold(tx, recording_id)
     interview = await interviews.get(tx, interview_id)
     await interviews.cut(tx, interview_id, in_ms, out_ms)
     if interview.recording_id is None:

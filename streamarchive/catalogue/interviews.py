@@ -9,7 +9,21 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, outbox, tables
@@ -77,17 +91,14 @@ async def create(
 
 
 async def _set_guests(tx: AsyncConnection, interview_id: InterviewId, guests: Sequence[Guest]) -> None:
-    """Exactly these, in this order. Whoever is known by the same names and affiliations is the same person."""
-    link, person = tables.interview_guest, tables.person
+    """Exactly these, each once, in this order. Whoever has the same names and affiliations is the same person."""
+    link, faces = tables.interview_guest, list[dict[str, Any]]()
+    for guest in guests:
+        face = {"names": dict(guest.names), "affiliations": dict(guest.affiliations)}
+        faces += [] if face in faces else [face]
     await tx.execute(delete(link).where(link.c.interview_id == interview_id))
-    known = (await tx.execute(select(person).where(person.c.deleted_at.is_(None)))).all()
-    for position, guest in enumerate(guests):
-        face = (dict(guest.names), dict(guest.affiliations))
-        found = next((row.id for row in known if (row.names, row.affiliations) == face), None)
-        if found is None:
-            made = insert(person).values(names=face[0], affiliations=face[1]).returning(person.c.id)
-            found = (await tx.execute(made)).scalar_one()
-        await tx.execute(insert(link).values(interview_id=interview_id, person_id=found, position=position))
+    for position, person_id in enumerate(await _known_as(tx, tables.person, faces)):
+        await tx.execute(insert(link).values(interview_id=interview_id, person_id=person_id, position=position))
 
 
 async def describe(
@@ -102,6 +113,7 @@ async def describe(
     guests: Sequence[Guest],
 ) -> None:
     """Say everything anew that people say about an interview. Old addresses go on working."""
+    await hold(tx, interview_id)
     await _set_guests(tx, interview_id, guests)
     await _update(
         tx,
@@ -118,6 +130,12 @@ async def describe(
         await outbox.put_recording(tx, recording_id)  # its cues' documents carry the date
 
 
+async def hold(tx: AsyncConnection, interview_id: str) -> None:
+    """Be the only one to change this interview until `tx` ends. Whoever decides by what it is calls it first."""
+    if tx.dialect.name != "sqlite":
+        await tx.execute(select(_t.c.id).where(_t.c.id == interview_id).with_for_update(key_share=True))
+
+
 async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None, out_ms: int | None) -> None:
     """Show the recording from `in_ms` to `out_ms` of the media clock, which the cut never shifts."""
     if in_ms is not None and out_ms is not None and out_ms <= in_ms:
@@ -130,21 +148,45 @@ async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None,
 
 
 async def _event_id(tx: AsyncConnection, names: Mapping[str, str]) -> int:
-    """The event of these names; made when it is new. Compared in Python: JSON equality is not portable."""
-    for row in await tx.execute(select(tables.event).where(tables.event.c.deleted_at.is_(None))):
-        if row.names == dict(names):
-            return int(row.id)
-    statement = insert(tables.event).values(names=dict(names)).returning(tables.event.c.id)
-    return int((await tx.execute(statement)).scalar_one())
+    """The event of these names; made when it is new."""
+    [event_id] = await _known_as(tx, tables.event, [{"names": dict(names)}])
+    return event_id
+
+
+async def _known_as(tx: AsyncConnection, table: Table, faces: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The rows that say exactly this, each of it another; made where they are new."""
+    found = await _ids_of(tx, table, faces)
+    if None in found and tx.dialect.name != "sqlite":  # or two who name it at once would both make it
+        await tx.execute(text("LOCK TABLE event, person IN SHARE ROW EXCLUSIVE MODE"))
+        found = await _ids_of(tx, table, faces)
+    return [
+        (await tx.execute(insert(table).values(**face).returning(table.c.id))).scalar_one()
+        if row_id is None
+        else row_id
+        for row_id, face in zip(found, faces, strict=True)
+    ]
+
+
+async def _ids_of(
+    connection: AsyncConnection, table: Table, faces: Sequence[Mapping[str, Any]]
+) -> list[int | None]:
+    """Compared in Python: JSON equality is not portable."""
+    known = (await connection.execute(select(table).where(table.c.deleted_at.is_(None)))).all()
+    return [
+        next((row.id for row in known if all(row._mapping[name] == face[name] for name in face)), None)
+        for face in faces
+    ]
 
 
 async def attach(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
     """Make this the recording that the interview shows, instead of another if it has one."""
+    await hold(tx, interview_id)
     before = (await get(tx, interview_id)).recording_id
     await _update(tx, interview_id, recording_id=recording_id)
-    await outbox.put_recording(tx, recording_id)
+    # By id: two who exchange theirs would deadlock.
+    for touched in sorted({recording_id, before or recording_id}):
+        await outbox.put_recording(tx, touched)
     if before is not None and before != recording_id:
-        await outbox.put_recording(tx, before)
         await outbox.put_left(tx, interview_id, before)
         await changes.publish(tx, "cues", interview_id, {"whole": True})
 

@@ -59,11 +59,14 @@ async def put_interview(tx: AsyncConnection, interview_id: InterviewId) -> None:
 
 
 async def put_recording(tx: AsyncConnection, recording_id: RecordingId) -> None:
-    """All cues of this recording have to be looked at again (it changed hands, or its cut moved)."""
+    """All cues of this recording have to be looked at again (it changed hands, or its cut moved).
+
+    Not those that are gone: search was told when they went, and every pass leaves as many as there are lines.
+    """
     cue, transcript, table = tables.cue, tables.transcript, tables.outbox
     transcripts = select(transcript.c.id).where(transcript.c.recording_id == recording_id)
     await _hold(tx, transcripts)
-    touched = cue.c.transcript_id.in_(transcripts)
+    touched = cue.c.transcript_id.in_(transcripts) & cue.c.deleted_at.is_(None)
     await tx.execute(cue.update().where(touched).values(version=cue.c.version + 1))
     subjects = select(literal("cue:") + cast(cue.c.id, Text), literal(await now(tx), table.c.at.type))
     await tx.execute(insert(table).from_select(["subject", "at"], subjects.where(touched)))

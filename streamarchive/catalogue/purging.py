@@ -38,6 +38,7 @@ async def replace_segment(
         values = {"key": stored.key, "size_bytes": stored.size_bytes, "sha256": stored.sha256, "partial": True}
     mine = (table.c.recording_id == segment.recording_id, table.c.sequence == segment.sequence)
     await tx.execute(update(table).where(*mine).values(**values))
+    await recordings.segments_changed(tx, segment.recording_id)
     await doom(tx, purged.id, [segment.key])
 
 
@@ -50,8 +51,10 @@ async def remove_asset(tx: AsyncConnection, purged: WithheldRange, asset: Asset)
 
 async def doom(tx: AsyncConnection, range_id: int, keys: Sequence[str]) -> None:
     """These files of the store have to go."""
-    current = (await withheld.get(tx, range_id)).doomed
-    doomed = list(dict.fromkeys([*current, *keys]))
+    listed = select(_t.c.doomed).where(_t.c.id == range_id)
+    if tx.dialect.name != "sqlite":  # a worker that has lost the job may be adding to the list as well
+        listed = listed.with_for_update(key_share=True)
+    doomed = list(dict.fromkeys([*(await tx.execute(listed)).scalar_one(), *keys]))
     await tx.execute(update(_t).where(_t.c.id == range_id).values(doomed=doomed))
 
 

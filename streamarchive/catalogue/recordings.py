@@ -339,6 +339,17 @@ async def segments(
     return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
 
 
+async def segments_of_take(
+    connection: AsyncConnection, take_id: int, after_sequence: int = -1
+) -> list[MediaSegment]:
+    """The same of one take alone: what came before it may be hours."""
+    table = tables.media_segment
+    statement = select(table).where(
+        table.c.take_id == take_id, table.c.sequence > after_sequence, table.c.deleted_at.is_(None)
+    )
+    return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
+
+
 async def segment_at(connection: AsyncConnection, recording_id: RecordingId, at_ms: int) -> MediaSegment | None:
     """The one that holds this moment of the media clock, else the one before it; None if there are none."""
     table = tables.media_segment
@@ -357,17 +368,25 @@ class Extent:
 
     newest: int
     """The sequence number of the last segment; -1 without any."""
-    kept_bytes: int
-    """Of all segments together that are not deleted."""
+    changes: int
+    """How often segments were deleted or replaced."""
 
 
 async def extent(connection: AsyncConnection, recording_id: RecordingId) -> Extent:
-    """How much there is of it now."""
-    table = tables.media_segment
-    kept = case((table.c.deleted_at.is_(None), table.c.size_bytes), else_=0)
-    statement = select(func.max(table.c.sequence), func.sum(kept)).where(table.c.recording_id == recording_id)
-    newest, kept_bytes = (await connection.execute(statement)).one()
-    return Extent(-1 if newest is None else newest, int(kept_bytes or 0))
+    """How much there is of it now; asked for with every playlist, so it must not cost more hour by hour."""
+    recording, segment = tables.recording, tables.media_segment
+    newest = select(func.max(segment.c.sequence)).where(segment.c.recording_id == recording_id).scalar_subquery()
+    statement = select(newest, recording.c.segment_changes).where(recording.c.id == recording_id)
+    found = (await connection.execute(statement)).one_or_none()
+    last, changed = found or (None, 0)
+    return Extent(-1 if last is None else last, changed)
+
+
+async def segments_changed(tx: AsyncConnection, recording_id: RecordingId) -> None:
+    """Segments were deleted or replaced in `tx`: what has been read of them is not true any more."""
+    table = tables.recording
+    changed = update(table).where(table.c.id == recording_id)
+    await tx.execute(changed.values(segment_changes=table.c.segment_changes + 1))
 
 
 async def has_segments(connection: AsyncConnection, recording_id: RecordingId) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, delete, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -155,6 +155,8 @@ async def tell(tx: AsyncConnection, found: Sequence[NewHit]) -> list[Hit]:
     """Keep what nobody was told yet, and only that: once for a cue, and once for what a later pass says again."""
     if not found:
         return []
+    if tx.dialect.name != "sqlite":  # one writer at a time, or a hit would come to light below one that was seen
+        await tx.execute(text(f"LOCK TABLE {_hit.name} IN SHARE ROW EXCLUSIVE MODE"))
     known = await _told(tx, found)
     moment, kept = await now(tx), []
     make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert

@@ -23,6 +23,8 @@ from streamarchive.models import InterviewId, Stream, StreamId, StreamState
 
 LEAD_IN = timedelta(seconds=60)
 """So long before its start a stream on a schedule is recorded."""
+_LONGEST_LEASE = timedelta(minutes=1)
+"""No recorder takes a stream for longer without renewing."""
 _t = tables.stream
 _UNENDED = (StreamState.SCHEDULED, StreamState.RECORDING)
 
@@ -123,7 +125,7 @@ async def due(connection: AsyncConnection) -> list[Stream]:
     statement = select(_t).where(
         _t.c.state.in_(_UNENDED),
         _t.c.deleted_at.is_(None),
-        _t.c.begins_at <= moment,
+        or_(_t.c.begins_at <= moment, _t.c.state == StreamState.RECORDING),  # the clock may have been set back
         or_(_t.c.lease_until.is_(None), _t.c.lease_until < moment),
     )
     return [_stream(row) for row in await connection.execute(statement.order_by(_t.c.begins_at))]
@@ -194,6 +196,19 @@ async def release(database: Database, stream_id: StreamId, epoch: int) -> None:
             update(_t).where(_t.c.id == stream_id, _t.c.epoch == epoch).values(lease_until=None, owner=None)
         )
         await wake(tx)
+
+
+async def clock_set_back(tx: AsyncConnection) -> int:
+    """Let no lease last for hours because the clock has been set back by hours; how many that concerned.
+
+    A recorder that lives renews its lease long before the one that it gets here is over.
+    """
+    moment = await now(tx)
+    ahead = _t.c.lease_until > moment + 2 * _LONGEST_LEASE
+    done = await tx.execute(update(_t).where(ahead).values(lease_until=moment + _LONGEST_LEASE))
+    if done.rowcount:
+        await wake(tx)
+    return done.rowcount
 
 
 async def offer(database: Database, stream_id: StreamId, epoch: int, lease: timedelta) -> None:

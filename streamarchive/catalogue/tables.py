@@ -107,6 +107,13 @@ recording = _numbered(
     Column("has_video", Boolean, nullable=False),
     Column("damage", Storable, nullable=True),
     _when("deleted_at", nullable=True),
+    Column(
+        "segment_changes",
+        Big,
+        nullable=False,
+        server_default="0",
+        comment="how often media segments were deleted or replaced",
+    ),
 )
 
 interview = Table(

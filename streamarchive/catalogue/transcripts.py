@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -112,17 +112,29 @@ async def begin_run(
         started_at=await now(tx),
     )
     run_id = (await tx.execute(statement.returning(table.c.id))).scalar_one()
-    return next(run for run in await runs(tx, recording_id) if run.id == run_id)
+    [made] = await _runs(tx, table.c.id == run_id)
+    return made
 
 
 async def runs(connection: AsyncConnection, recording_id: RecordingId) -> list[Run]:
     """All passes over a recording, newest first."""
+    return await _runs(connection, tables.transcript.c.recording_id == recording_id)
+
+
+async def standing(connection: AsyncConnection, run: Run) -> tuple[Run, list[Run]]:
+    """A pass as it is now, and those of the whole recording: a broadcast may have a live one for each of a
+    thousand takes.
+    """
+    table = tables.transcript_run
+    mine = tables.transcript.c.recording_id == run.recording_id
+    found = await _runs(connection, mine, or_(table.c.id == run.id, table.c.stage != RunStage.LIVE))
+    return next(one for one in found if one.id == run.id), found
+
+
+async def _runs(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> list[Run]:
     table, transcript = tables.transcript_run, tables.transcript
     rows = await connection.execute(
-        select(table, transcript.c.recording_id)
-        .join(transcript)
-        .where(transcript.c.recording_id == recording_id)
-        .order_by(table.c.id.desc())
+        select(table, transcript.c.recording_id).join(transcript).where(*conditions).order_by(table.c.id.desc())
     )
     return [
         Run(
@@ -221,12 +233,11 @@ async def finish_run(tx: AsyncConnection, run: Run) -> None:
 
 async def withdraw(tx: AsyncConnection, recording_id: RecordingId, beyond_ms: int) -> None:
     """Take back machine cues that begin at or after `beyond_ms`: their take ended before them."""
-    await hold(tx, await ensure(tx, recording_id))
-    gone = [
-        cue
-        for cue in await of_recording(tx, recording_id)
-        if cue.start_ms >= beyond_ms and not (cue.human or cue.read)
-    ]
+    transcript_id = await ensure(tx, recording_id)
+    await hold(tx, transcript_id)
+    gone = await cues.select_current(
+        tx, _t.c.transcript_id == transcript_id, _t.c.start_ms >= beyond_ms, ~_t.c.human, ~_t.c.read
+    )
     await cues.remove(tx, gone)
     await cues.announce(tx, recording_id, removed=[cue.id for cue in gone])
 

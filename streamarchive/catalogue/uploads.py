@@ -6,11 +6,11 @@ calls the file is only shown.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, tables
@@ -94,14 +94,28 @@ async def forget(tx: AsyncConnection, upload_id: UploadId) -> None:
         await changes.publish(tx, "upload", interview_id)
 
 
-async def forget_abandoned(tx: AsyncConnection) -> list[UploadId]:
-    """Forget those of which nothing has arrived for long: the process that took them in is gone. Their ids."""
-    long_ago = await now(tx) - ABANDONED
-    statement = delete(_t).where(_t.c.state == UploadState.RECEIVING, _t.c.updated_at < long_ago)
+async def silent(connection: AsyncConnection) -> dict[UploadId, datetime]:
+    """Those of which nothing has arrived for long, as the clock has it, and when something did last."""
+    statement = select(_t.c.id, _t.c.updated_at).where(await _is_silent(connection))
+    return {UploadId(row.id): row.updated_at for row in await connection.execute(statement)}
+
+
+async def forget_abandoned(tx: AsyncConnection, before: Mapping[UploadId, datetime]) -> list[UploadId]:
+    """Forget those that are still as `silent` said a while ago: whoever took them in is gone. Their ids.
+
+    One look is not enough: a clock that is set forward makes what arrives just now seem old.
+    """
+    same = [upload_id for upload_id, at in (await silent(tx)).items() if before.get(upload_id) == at]
+    statement = delete(_t).where(_t.c.id.in_(same), await _is_silent(tx))
     rows = (await tx.execute(statement.returning(_t.c.id, _t.c.interview_id))).all()
     for row in rows:
         await changes.publish(tx, "upload", row.interview_id)
     return [UploadId(row.id) for row in rows]
+
+
+async def _is_silent(connection: AsyncConnection) -> ColumnElement[bool]:
+    long_ago = await now(connection) - ABANDONED
+    return (_t.c.state == UploadState.RECEIVING) & (_t.c.updated_at < long_ago)
 
 
 async def get(connection: AsyncConnection, upload_id: UploadId) -> Upload:

@@ -240,7 +240,7 @@ async def _held(tx: AsyncConnection, range_id: int) -> WithheldRange:
 
 
 async def hold(tx: AsyncConnection, recording_id: RecordingId) -> None:
-    """Be the only one to change what is withheld of a recording, and which files it has, until `tx` ends."""
+    """Be the only one to change what may be shown of a recording, and which files it has, until `tx` ends."""
     if tx.dialect.name != "sqlite":
         table = tables.recording
         await tx.execute(select(table.c.id).where(table.c.id == recording_id).with_for_update(key_share=True))

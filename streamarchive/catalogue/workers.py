@@ -59,5 +59,11 @@ async def alive(connection: AsyncConnection) -> list[WorkerProcess]:
 
 
 async def forget_dead(tx: AsyncConnection) -> None:
-    """Drop those that have not been seen for an hour."""
-    await tx.execute(delete(_t).where(_t.c.seen_at < await now(tx) - timedelta(hours=1)))
+    """Drop those that have not been seen for an hour, and those seen in the future: the clock has been set back.
+
+    Who lives says so again within seconds.
+    """
+    moment = await now(tx)
+    await tx.execute(
+        delete(_t).where((_t.c.seen_at < moment - timedelta(hours=1)) | (_t.c.seen_at > moment + FRESH))
+    )

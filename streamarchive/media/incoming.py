@@ -169,7 +169,7 @@ class IncomingFile:
     async def _end(self) -> None:
         """Not before the thread is through: the number of a file that is closed soon means another file."""
         if self._work is not None:
-            await asyncio.wait([self._work])
+            await asyncio.gather(self._work, return_exceptions=True)
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

@@ -7,11 +7,14 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import accounts, changes, passwords, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import ConflictError, NotFoundError, SignInRefusedError, UsageError
 from streamarchive.models import Role, User
+from tests.interleaving import interleaved, waiting
+from tests.waiting import until_async
 
 PASSWORD = "correct horse battery"
 
@@ -100,6 +103,68 @@ async def test_names_are_unique_and_passwords_of_a_sensible_length(database: Dat
     for password in ("short", "x" * 257):
         with pytest.raises(UsageError):
             await passwords.hash_password(password)
+
+
+@pytest.mark.parametrize("what", ["password", "removal"])
+async def test_a_password_that_is_changed_while_it_is_compared_begins_no_session(
+    database: Database, editor: User, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    verify, another = passwords.verify, await passwords.hash_password("another one")
+
+    async def and_meanwhile(password_hash: str | None, password: str) -> bool:
+        is_right = await verify(password_hash, password)
+        async with database.write() as tx:
+            if what == "removal":
+                await accounts.remove_user(tx, "eva")
+            else:
+                await accounts.change_user(tx, "eva", password_hash=another)
+        return is_right
+
+    monkeypatch.setattr(passwords, "verify", and_meanwhile)
+    with pytest.raises(SignInRefusedError, match="wrong"):
+        await accounts.sign_in(database, "eva", PASSWORD, "192.0.2.1")
+    async with database.read() as connection:
+        assert (await connection.execute(select(tables.session))).all() == []
+
+
+async def test_a_session_does_not_begin_beside_what_ends_all_of_them(postgresql_catalogue: str):
+    """The password is being changed, and the change not yet committed."""
+    database = Database(postgresql_catalogue)
+    async with database.write() as tx:
+        await accounts.add_user(tx, "eva", Role.EDITOR, await passwords.hash_password(PASSWORD))
+    async with database.write() as tx:
+        await accounts.change_user(tx, "eva", password_hash="another")
+        signing_in = asyncio.create_task(accounts.sign_in(database, "eva", PASSWORD, "192.0.2.1"))
+
+        async def waits_or_is_done() -> bool:
+            return signing_in.done() or await waiting(database, 1)
+
+        await until_async(waits_or_is_done, "the sign-in to wait")
+    with pytest.raises(SignInRefusedError, match="wrong"):
+        await signing_in
+    await database.close()
+
+
+async def test_nobody_takes_back_what_an_admin_has_just_changed(database: Database, editor: User):
+    """Whoever knows the old password may have sent a new one of their own at the same moment."""
+    former = await accounts.check_password(database, editor, PASSWORD)
+    async with database.write() as tx:
+        await accounts.change_user(tx, "eva", password_hash="by the admin")
+    with pytest.raises(SignInRefusedError):
+        async with database.write() as tx:
+            await accounts.set_password(tx, editor, "their own", instead_of=former)
+    async with database.read() as connection:
+        kept = (await connection.execute(select(tables.user.c.password_hash))).scalar_one()
+    assert kept == "by the admin"
+
+
+async def test_of_two_who_add_the_same_name_at_once_one_is_told(database: Database):
+    async def add(tx: AsyncConnection) -> User:
+        return await accounts.add_user(tx, "adam", Role.EDITOR, "hash")
+
+    added, refused = await interleaved(database, add, add)
+    assert added.name == "adam"
+    assert isinstance(refused, ConflictError)
 
 
 async def test_guesses_that_run_beside_each_other_count_too(

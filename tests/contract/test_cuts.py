@@ -12,6 +12,7 @@ from streamarchive.errors import UsageError
 from streamarchive.models import Interview, InterviewId, Stage, Stream, StreamId, StreamState
 from tests import factories
 from tests.factories import commit, segment
+from tests.interleaving import interleaved
 
 
 async def interview(database: Database, interview_id: InterviewId) -> Interview:
@@ -68,6 +69,35 @@ async def test_the_cut_is_moved_from_either_side_and_never_past_the_end_of_one(d
     assert (await interview(database, air.interview_id)).out_ms == 10_500
 
 
+async def test_of_two_who_move_the_same_border_at_once_the_later_is_followed(database: Database) -> None:
+    air, following, _ = await begun(database)
+    done = await interleaved(
+        database,
+        lambda tx: cuts.cut(tx, following, 9_000, None),
+        lambda tx: cuts.cut(tx, air.interview_id, 0, 5_000),
+    )
+    assert done == [None, None]
+    assert (await interview(database, air.interview_id)).out_ms == 5_000
+    assert (await interview(database, following)).in_ms == 5_000
+
+
+async def test_two_streams_cannot_go_on_with_the_same_interview(database: Database) -> None:
+    """The second recording would belong to none from there on."""
+    both = [await factories.on_air(database), await factories.on_air(database)]
+    for air in both:
+        await commit(database, air, *(segment(air.take, number) for number in range(3)))
+    one, other = both
+    following = await factories.interview(database)
+    _, refused = await interleaved(
+        database,
+        lambda tx: cuts.next_interview(tx, one.stream.id, following),
+        lambda tx: cuts.next_interview(tx, other.stream.id, following),
+    )
+    assert isinstance(refused, UsageError)
+    assert (await interview(database, following)).recording_id == one.recording_id
+    assert (await stream(database, other.stream.id)).interview_id == other.interview_id
+
+
 async def test_what_does_not_run_has_no_next_interview(database: Database) -> None:
     _, claimed = await factories.claimed_stream(database)
     following = await factories.interview(database)
@@ -113,3 +143,14 @@ async def test_a_source_without_a_later_end_is_taken_up_by_the_next_stream(
     one, other = await stream(database, running), await stream(database, waiting)
     assert (one.interview_id, one.ends_at, one.overruns) == (following, other.ends_at, True)
     assert other.state is StreamState.ENDED
+
+
+async def test_what_somebody_has_begun_by_hand_is_taken_up_with_its_end(database: Database) -> None:
+    air, following, _ = await begun(database)
+    async with database.write() as tx:
+        ends_at = await now(tx) + timedelta(hours=1)
+        waiting = await streams.create(tx, following, "http://a.example/x", ends_at=ends_at, overruns=True)
+        await cuts.take_up(tx, air.stream.id, waiting)
+    running = await stream(database, air.stream.id)
+    assert (running.interview_id, running.ends_at, running.overruns) == (following, ends_at, True)
+    assert (await stream(database, waiting)).state is StreamState.ENDED

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event as events
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
 from streamarchive.catalogue import changes, interviews, outbox, recordings
@@ -12,6 +13,7 @@ from streamarchive.catalogue.interviews import Guest
 from streamarchive.errors import NotFoundError
 from streamarchive.models import Interview, InterviewId, Role, Stage, Visibility
 from tests import factories
+from tests.interleaving import interleaved
 
 HELD = datetime(2026, 4, 24, 9, 30, tzinfo=UTC)
 
@@ -24,6 +26,20 @@ async def get(database: Database, interview_id: str) -> Interview:
 async def find(database: Database, reference: str) -> Interview:
     async with database.read() as connection:
         return await interviews.find(connection, reference)
+
+
+async def describe(tx: AsyncConnection, interview_id: InterviewId, *guests: Guest) -> None:
+    """Say of an interview who its guests are, and nothing else."""
+    await interviews.describe(
+        tx,
+        interview_id,
+        titles={"en": "Batteries"},
+        descriptions={},
+        languages=(),
+        held_at=HELD,
+        event=None,
+        guests=guests,
+    )
 
 
 # --- making and finding -------------------------------------------------------------------------------------
@@ -75,6 +91,39 @@ async def test_an_event_is_made_once(database: Database) -> None:
     first, second, third = [(await get(database, interview_id)).event for interview_id in made]
     assert first is not None
     assert first == second != third
+
+
+async def test_two_who_name_a_new_event_and_guest_at_once_mean_the_same(database: Database) -> None:
+    async def create(tx: AsyncConnection) -> InterviewId:
+        guest = Guest({"en": "Lei Jun"}, {"en": "Xiaomi"})
+        return await interviews.create(tx, titles={"en": "A"}, event={"en": "Auto China"}, guests=[guest])
+
+    first, second = [await get(database, made) for made in await interleaved(database, create, create)]
+    assert first.event == second.event
+    assert first.guests == second.guests
+
+
+async def test_a_guest_who_is_named_twice_is_one_guest(database: Database) -> None:
+    interview_id = await factories.interview(database)
+    twice = [Guest({"en": "Lei Jun"}, {}), Guest({"en": "Li Na"}, {}), Guest({"en": "Lei Jun"}, {})]
+    for _ in range(2):  # new the first time, known the second
+        async with database.write() as tx:
+            await describe(tx, interview_id, *twice)
+        guests = (await get(database, interview_id)).guests
+        assert [guest.names["en"] for guest in guests] == ["Lei Jun", "Li Na"]
+
+
+@pytest.mark.parametrize("names", [("Lei Jun", "Li Na"), ("Lei Jun", "Lei Jun")])
+async def test_of_two_who_describe_at_once_the_later_is_kept(database: Database, names: tuple[str, str]) -> None:
+    interview_id, other = await factories.interview(database), await factories.interview(database)
+    first, second = ((Guest({"en": name}, {}),) for name in names)
+    async with database.write() as tx:
+        await describe(tx, other, *first, *second)  # both are known
+    done = await interleaved(
+        database, lambda tx: describe(tx, interview_id, *first), lambda tx: describe(tx, interview_id, *second)
+    )
+    assert done == [None, None]
+    assert [guest.names["en"] for guest in (await get(database, interview_id)).guests] == [names[1]]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import ConflictError, DatabaseUnavailableError, FencedError, NotFoundError
 from streamarchive.models import Job, JobId, JobState
 from tests import factories
+from tests.interleaving import interleaved
 from tests.processes import child
 
+_t = tables.job
 KINDS = ("transcribe", "finalise")
 PAST = timedelta(seconds=-1)
 
@@ -316,6 +318,56 @@ async def test_the_same_work_is_queued_once_while_it_is_open(database: Database)
             await jobs.retry(tx, job_id)
 
 
+async def test_a_job_is_retried_while_the_same_is_asked_for_anew(database: Database) -> None:
+    job_id = await enqueue(database)
+    await cancel(database, job_id)
+    again, refused = await interleaved(
+        database, lambda tx: jobs.enqueue(tx, "transcribe", "1"), lambda tx: jobs.retry(tx, job_id)
+    )
+    assert again > job_id
+    assert isinstance(refused, ConflictError)
+
+
+async def test_whoever_retries_several_jobs_goes_on_after_one_that_cannot_be(database: Database) -> None:
+    old, other = await enqueue(database), await enqueue(database, "2")
+    for job_id in (old, other):
+        await cancel(database, job_id)
+    await enqueue(database)
+    async with database.write() as tx:
+        with pytest.raises(ConflictError):
+            await jobs.retry(tx, old)
+        await jobs.retry(tx, other)
+    assert (await stored(database, other)).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("has_stopped", [False, True])
+async def test_what_is_asked_for_anew_before_its_worker_has_stopped_is_done(
+    database: Database, has_stopped: bool
+) -> None:
+    job_id = await enqueue(database)
+    job = await claim(database)
+    await cancel(database, job_id)
+    if has_stopped:
+        assert await jobs.heartbeat(database, job)  # it has seen the wish, and has yet to say so
+    assert await enqueue(database) == job_id
+    if has_stopped:
+        await jobs.cancelled(database, job)
+        assert (await claim(database)).id == job_id
+    else:
+        assert not await jobs.heartbeat(database, job)
+
+
+async def test_work_is_asked_for_anew_while_it_is_being_cancelled(database: Database) -> None:
+    job_id = await enqueue(database)
+    job = await claim(database)
+    await cancel(database, job_id)
+    stopped = update(tables.job).where(tables.job.c.id == job.id).values(state=JobState.CANCELLED)
+    _, again = await interleaved(
+        database, lambda tx: tx.execute(stopped), lambda tx: jobs.enqueue(tx, "transcribe", "1")
+    )
+    assert (await stored(database, again)).state is JobState.QUEUED
+
+
 async def test_work_that_is_rolled_back_is_not_queued(database: Database) -> None:
     with pytest.raises(ZeroDivisionError):
         async with database.write() as tx:
@@ -406,3 +458,54 @@ async def test_racing_workers_do_every_job_once(database: Database) -> None:
     assert states == {JobState.DONE}
     assert claims == {1}
     assert len({result["owner"] for result in results}) > 1
+
+
+# --- a clock that was ahead ---------------------------------------------------------------------------------
+
+
+async def set_clock_back(database: Database, by: timedelta) -> None:
+    """What is there was written by a clock that was ahead by so much."""
+    columns = [_t.c[name] for name in ("run_after", "lease_until", "created_at", "updated_at")]
+    async with database.write() as tx:
+        for row in (await tx.execute(select(_t))).all():
+            moved = {column.name: at + by for column in columns if (at := getattr(row, column.name)) is not None}
+            await tx.execute(update(_t).where(_t.c.id == row.id).values(moved))
+
+
+async def clock_set_back(database: Database) -> int:
+    async with database.write() as tx:
+        return await jobs.clock_set_back(tx)
+
+
+async def test_what_was_asked_for_while_the_clock_was_ahead_does_not_wait_for_that_time(
+    database: Database,
+) -> None:
+    job_id = await enqueue(database)
+    await set_clock_back(database, timedelta(hours=8))
+    assert await jobs.claim(database, KINDS, "worker") is None
+    assert await clock_set_back(database) == 1
+    assert (await claim(database)).id == job_id
+
+
+async def test_a_worker_that_dies_as_the_clock_is_set_back_keeps_its_job_no_longer_than_another(
+    database: Database,
+) -> None:
+    await enqueue(database)
+    held = await claim(database)
+    await set_clock_back(database, timedelta(hours=8))
+    assert await clock_set_back(database) == 1
+    assert await jobs.claim(database, KINDS, "another") is None
+    assert await jobs.heartbeat(database, held) is False, "one that lives goes on"
+    left = (await stored(database, held.id)).lease_until
+    async with database.read() as connection:
+        assert left is not None
+        assert left <= await now(connection) + jobs.LEASE
+
+
+async def test_with_a_clock_that_goes_right_nothing_is_changed(database: Database) -> None:
+    await enqueue(database, "1", delay=timedelta(hours=3))
+    await enqueue(database, "2")
+    held = await claim(database)
+    before = [await stored(database, job_id) for job_id in (JobId(1), held.id)]
+    assert await clock_set_back(database) == 0
+    assert [await stored(database, job_id) for job_id in (JobId(1), held.id)] == before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from streamarchive.protocols import CueDocument, InterviewDocument, Operation, T
 from streamarchive.search import feed
 from tests import factories
 from tests.factories import line
+from tests.interleaving import interleaved
 
 
 async def oldest(database: Database, limit: int = 500) -> Batch:
@@ -57,6 +59,32 @@ async def test_what_is_written_while_a_batch_is_indexed_stays(database: Database
     assert (await oldest(database)).cue_ids == (1,)
 
 
+async def test_of_two_recordings_shown_at_once_the_one_that_is_left_is_named(database: Database) -> None:
+    interview_id = await factories.interview(database)
+    (_, left), (_, shown) = await factories.uploaded(database), await factories.uploaded(database)
+    await interleaved(
+        database,
+        lambda tx: interviews.attach(tx, interview_id, left),
+        lambda tx: interviews.attach(tx, interview_id, shown),
+    )
+    assert (await oldest(database)).left == ((interview_id, left),)
+
+
+async def test_two_interviews_exchange_their_recordings_at_once(database: Database) -> None:
+    shown = [await factories.uploaded(database), await factories.uploaded(database)]
+    for _, recording_id in shown:
+        await factories.heard(database, recording_id, line(0, "a line"))
+    (one, first), (other, second) = shown
+
+    async def exchange(interview_id: InterviewId, *taken: RecordingId) -> None:
+        for recording_id in taken * 5:
+            async with database.write() as tx:
+                await interviews.attach(tx, interview_id, recording_id)
+
+    await asyncio.gather(exchange(one, second, first), exchange(other, first, second))
+    assert {left for _, left in (await oldest(database, 10_000)).left} == {first, second}
+
+
 async def test_how_much_waits_and_since_when_is_known(database: Database) -> None:
     async with database.write() as tx:
         assert await outbox.waiting(tx) == (0, None)
@@ -90,6 +118,19 @@ async def test_a_cue_that_is_gone_leaves_a_tombstone_of_a_higher_version(databas
     assert isinstance(gone, Tombstone)
     assert gone.id == made.id
     assert gone.version > made.version
+
+
+async def test_what_earlier_passes_have_left_is_not_looked_at_again(database: Database) -> None:
+    _, recording_id = await factories.uploaded(database)
+    for number in range(4):
+        await factories.heard(database, recording_id, line(0, f"pass {number}"), stage=RunStage.FINAL)
+    await drain(database)
+    async with database.write() as tx:
+        await outbox.put_recording(tx, recording_id)
+        assert (await outbox.waiting(tx))[0] == 1
+    [document] = await drain(database)
+    assert isinstance(document, CueDocument)
+    assert document.text == "pass 3"
 
 
 async def test_a_recording_in_two_interviews_has_its_cues_in_both(database: Database) -> None:

@@ -22,11 +22,12 @@ from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.saved_searches import NewHit
 from streamarchive.catalogue.withheld import WithheldRange
 from streamarchive.errors import EditError, UsageError
-from streamarchive.models import RecordingId, Role, RunStage
+from streamarchive.models import Cue, RecordingId, Role, RunStage
 from streamarchive.protocols import CueDocument
 from streamarchive.search import feed
 from tests import factories
 from tests.factories import commit, line, segment
+from tests.interleaving import interleaved
 
 WORDS = (tables.cue, tables.run_line, tables.revision, tables.strike, tables.suggestion, tables.change)
 
@@ -36,6 +37,11 @@ async def everything(database: Database) -> str:
     async with database.read() as connection:
         rows = [row for table in WORDS for row in (await connection.execute(select(table))).all()]
     return "\n".join(map(str, rows))
+
+
+async def lines_of(database: Database, recording_id: RecordingId) -> list[Cue]:
+    async with database.read() as connection:
+        return await transcripts.of_recording(connection, recording_id)
 
 
 async def test_lines_history_and_what_machines_heard_are_emptied(database: Database) -> None:
@@ -197,3 +203,39 @@ async def test_what_saved_searches_have_found_there_is_forgotten(database: Datab
     async with database.read() as connection:
         left = await saved_searches.hits(connection, eva.id)
     assert [hit.start_ms for hit in left] == [20_000]
+
+
+async def test_words_are_not_taken_back_into_a_line_while_they_are_deleted(database: Database) -> None:
+    """Nor into one that somebody has moved out of the range since."""
+    _, recording_id = await factories.uploaded(database)
+    await factories.heard(database, recording_id, line(0, "the canary sings"), stage=RunStage.FINAL)
+    [cue] = await lines_of(database, recording_id)
+    async with database.write() as tx:
+        edited = await corrections.edit(tx, cue.id, cue.revision, "it sings", None)
+        moved = await corrections.retime(tx, cue.id, edited.cues[0].revision, 20_000, 22_000, None)
+        found = await withholding.withhold(tx, recording_id, 0, 5_000)
+        await withholding.purge(tx, found.id)
+        [purged] = await purging.asked(tx, recording_id)
+    assert edited.revision_id is not None
+    step = edited.revision_id
+    _, refused = await interleaved(
+        database,
+        lambda tx: purging.forget_words(tx, purged),
+        lambda tx: corrections.restore(tx, cue.id, moved.cues[0].revision, step, None),
+    )
+    assert isinstance(refused, EditError)
+    assert "canary" not in " ".join(one.text for one in await lines_of(database, recording_id))
+
+
+async def test_of_files_that_two_workers_have_replaced_none_is_forgotten(database: Database) -> None:
+    """One has lost the job and does not know yet: a file that is on no list stays in the store for ever."""
+    _, recording_id = await factories.uploaded(database)
+    async with database.write() as tx:
+        found = await withholding.withhold(tx, recording_id, 1_000, 2_000)
+    await interleaved(
+        database,
+        lambda tx: purging.doom(tx, found.id, ["segments/late"]),
+        lambda tx: purging.doom(tx, found.id, ["segments/now"]),
+    )
+    async with database.read() as connection:
+        assert (await withheld.get(connection, found.id)).doomed == ("segments/late", "segments/now")

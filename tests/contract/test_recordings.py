@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from streamarchive.catalogue import changes, recordings, streams
+from streamarchive.catalogue import changes, purging, recordings, retention, streams, withheld
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import DatabaseError, FencedError, NotFoundError
 from streamarchive.models import AssetKind, Gap, GapReason, Recording, RecordingId, RecordingState, StreamState
@@ -252,3 +253,53 @@ async def test_a_key_that_another_recording_uses_is_not_given_free(database: Dat
 async def test_no_recording_is_no_recording(database: Database) -> None:
     with pytest.raises(NotFoundError):
         await recording(database, RecordingId(7))
+
+
+async def work_of_extent(database: Database, recording_id: RecordingId) -> int:
+    """How many of SQLite's instructions it takes to find out how much there is."""
+    done: list[int] = []
+    async with database.read() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.set_progress_handler(lambda: done.append(1), 1)
+        try:
+            await recordings.extent(connection, recording_id)
+        finally:
+            await driver.set_progress_handler(None, 1)
+    return len(done)
+
+
+async def test_how_much_there_is_costs_the_same_after_hours(sqlite_catalogue: str) -> None:
+    """Every player asks for it with every playlist."""
+    database = Database(sqlite_catalogue)
+    air = await factories.on_air(database)
+    await commit(database, air, *(segment(air.take, number) for number in range(3)), first=True)
+    before = await work_of_extent(database, air.recording_id)
+    await commit(database, air, *(segment(air.take, number) for number in range(3, 60)))
+    assert await work_of_extent(database, air.recording_id) == before
+    await database.close()
+
+
+async def test_how_much_there_is_differs_whenever_segments_do(database: Database) -> None:
+    air = await factories.on_air(database)
+    seen = []
+
+    async def look() -> None:
+        async with database.read() as connection:
+            seen.append(await recordings.extent(connection, air.recording_id))
+
+    await look()
+    await commit(database, air, *(segment(air.take, number) for number in range(3)), first=True)
+    await look()
+    await commit(database, air, segment(air.take, 3))
+    await look()
+    async with database.write() as tx:
+        await recordings.finish(tx, air.stream, air.recording_id)
+        held = await withheld.withhold(tx, air.recording_id, 0, 4_000)
+        await withheld.ask_purge(tx, held.id)
+        [first, *_] = await recordings.segments(tx, air.recording_id)
+        await purging.replace_segment(tx, held, first, StoredObject("shorter", first.size_bytes, first.sha256))
+    await look()
+    async with database.write() as tx:
+        await retention.release(tx, air.recording_id)
+    await look()
+    assert len(set(seen)) == len(seen)

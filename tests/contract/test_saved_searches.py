@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import accounts, cues, saved_searches, transcripts
 from streamarchive.catalogue.database import Database
@@ -13,6 +14,7 @@ from streamarchive.errors import NotFoundError, UsageError
 from streamarchive.models import Cue, InterviewId, RecordingId, Role, RunStage, User
 from tests import factories
 from tests.factories import line
+from tests.interleaving import interleaved
 
 
 async def somebody(database: Database, name: str = "eva") -> User:
@@ -149,3 +151,29 @@ async def test_what_was_seen_is_shown_no_more_and_only_to_its_owner(database: Da
     assert await unseen(eva) == [two.id]
     async with database.read() as connection:
         assert [each.id for each in await saved_searches.hits(connection, eva.id)] == [two.id, one.id]
+
+
+async def test_no_hit_comes_to_light_below_one_that_was_shown(database: Database) -> None:
+    """Two watchers tell at once; whoever puts away what they have seen must not put away what comes later."""
+    eva = await somebody(database)
+    number = await saved(database, eva)
+    air = await factories.on_air(database)
+    await factories.heard(database, air.recording_id, line(0, "the battery"), line(9_000, "the battery"))
+    first, second = await lines_of(database, air.recording_id)
+    shown: list[int] = []
+
+    async def look(_: AsyncConnection) -> None:
+        async with database.read() as connection:
+            shown.extend(one.id for one in await saved_searches.hits(connection, eva.id))
+
+    [one], [two] = await interleaved(
+        database,
+        lambda tx: saved_searches.tell(tx, [hit(number, first, air.interview_id)]),
+        lambda tx: saved_searches.tell(tx, [hit(number, second, air.interview_id)]),
+        rest=look,
+    )
+    async with database.write() as tx:
+        await saved_searches.see(tx, eva.id, max(shown, default=0))
+    async with database.read() as connection:
+        unseen = await saved_searches.hits(connection, eva.id, unseen_within=timedelta(hours=1))
+    assert {one.id, two.id} - set(shown) == {each.id for each in unseen}

@@ -4,8 +4,9 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
-from streamarchive.catalogue import changes, recordings, streams
+from streamarchive.catalogue import changes, recordings, streams, tables
 from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import FencedError, NotFoundError
 from streamarchive.models import InterviewId, Stream, StreamId, StreamState
@@ -208,3 +209,41 @@ async def test_no_stream_is_no_stream(database: Database) -> None:
             async with database.write() as tx:
                 await step(tx, StreamId(7))
     assert await streams.claim(database, StreamId(7), "a", factories.LEASE) is None
+
+
+# --- a clock that was ahead ---------------------------------------------------------------------------------
+
+
+async def set_clock_back(database: Database, stream_id: StreamId, by: timedelta) -> None:
+    """What is there was written by a clock that was ahead by so much."""
+    table = tables.stream
+    async with database.write() as tx:
+        stream = await streams.get(tx, stream_id)
+        values = {"begins_at": stream.begins_at + by, "starts_at": stream.starts_at + by}
+        if stream.lease_until is not None:
+            values["lease_until"] = stream.lease_until + by
+        await tx.execute(update(table).where(table.c.id == stream_id).values(values))
+
+
+async def test_a_recording_goes_on_after_a_restart_though_the_clock_says_it_has_not_begun(
+    database: Database,
+) -> None:
+    air = await factories.on_air(database)
+    await streams.release(database, air.stream.id, air.stream.epoch)
+    await set_clock_back(database, air.stream.id, timedelta(hours=8))
+    assert await due(database) == [air.stream.id]
+
+
+async def test_no_lease_lasts_for_hours_because_the_clock_has_been_set_back(database: Database) -> None:
+    _, stream_id = await create(database)
+    held = await claim(database, stream_id, "a", timedelta(seconds=15))
+    await set_clock_back(database, stream_id, timedelta(hours=8))
+    async with database.write() as tx:
+        assert await streams.clock_set_back(tx) == 1
+        lease_until = (await streams.get(tx, stream_id)).lease_until
+        assert lease_until is not None
+        assert lease_until <= await now(tx) + timedelta(minutes=1)
+    renewed = await streams.renew(database, stream_id, held.epoch, timedelta(seconds=15))
+    async with database.write() as tx:
+        assert await streams.clock_set_back(tx) == 0
+        assert await streams.get(tx, stream_id) == renewed

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from streamarchive.catalogue import changes, corrections, outbox, tables, transcripts
+from streamarchive.catalogue import cues as rows_of_lines
 from streamarchive.catalogue.database import Database
 from streamarchive.editing.rendition import Rendition
 from streamarchive.errors import NotFoundError
@@ -201,6 +203,25 @@ async def test_what_lies_beyond_the_end_of_its_take_is_withdrawn(database: Datab
             await transcripts.get(connection, gone.id)
         versions = await transcripts.versions(connection, [gone.id])
     assert versions[gone.id] == (gone.version + 1, air.recording_id)
+
+
+async def test_who_withdraws_the_end_does_not_read_the_whole_broadcast(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody else who wants to write waits meanwhile."""
+    air = await factories.on_air(database)
+    await factories.heard(database, air.recording_id, *(line(at, f"at {at}") for at in range(0, 400_000, 4_000)))
+    read: list[int] = []
+    of_row = rows_of_lines.cue
+
+    def counting(row: Any, old: Cue | None = None) -> Cue:
+        read.append(row.id)
+        return of_row(row, old)
+
+    monkeypatch.setattr(rows_of_lines, "cue", counting)
+    async with database.write() as tx:
+        await transcripts.withdraw(tx, air.recording_id, 392_000)
+    assert len(read) == 2
 
 
 # --- the final pass -----------------------------------------------------------------------------------------

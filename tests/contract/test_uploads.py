@@ -68,13 +68,26 @@ async def test_one_that_stopped_arriving_is_forgotten_and_cannot_go_on(database:
         long_ago = await now(tx) - uploads.ABANDONED - timedelta(seconds=1)
         old = tables.upload.c.id.in_([upload_id, complete])
         await tx.execute(update(tables.upload).where(old).values(updated_at=long_ago))
-        assert await uploads.forget_abandoned(tx) == [upload_id]
+        assert await uploads.forget_abandoned(tx, await uploads.silent(tx)) == [upload_id]
         with pytest.raises(ConflictError):
             await uploads.arrived(tx, upload_id, 500)
     async with database.read() as connection:
         assert await uploads.wanted(connection, [upload_id, complete, fresh]) == {complete, fresh}
         with pytest.raises(NotFoundError):
             await uploads.get(connection, upload_id)
+
+
+async def test_what_seems_old_because_the_clock_was_set_forward_goes_on(database: Database):
+    _, upload_id = await begun(database)
+    async with database.write() as tx:
+        long_ago = await now(tx) - uploads.ABANDONED - timedelta(seconds=1)
+        await tx.execute(update(tables.upload).where(tables.upload.c.id == upload_id).values(updated_at=long_ago))
+        assert await uploads.forget_abandoned(tx, {}) == []
+        before = await uploads.silent(tx)
+        assert list(before) == [upload_id]
+        await uploads.arrived(tx, upload_id, 500)
+        assert await uploads.forget_abandoned(tx, before) == []
+        assert await uploads.silent(tx) == {}
 
 
 async def test_only_what_is_still_arriving_can_be_forgotten(database: Database):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs, withholding
 from streamarchive.catalogue import (
@@ -30,6 +31,7 @@ from streamarchive.protocols import CueDocument, StoredObject, Tombstone
 from streamarchive.search import feed
 from tests import factories
 from tests.factories import commit, line, segment
+from tests.interleaving import interleaved
 
 LINES = (
     line(0, "before it"),
@@ -232,3 +234,34 @@ def test_holes_lie_between_and_around_what_is_shown() -> None:
     shown = [Stretch(5, 10), Stretch(20, 30)]
     assert withheld.holes(shown, 40) == [Stretch(0, 5), Stretch(10, 20), Stretch(30, 40)]
     assert withheld.holes([Stretch(0, 40)], 40) == []
+
+
+@pytest.mark.parametrize("change", ["cut", "chosen"])
+async def test_what_is_to_be_shown_changes_before_a_job_has_looked_or_after_its_end(
+    database: Database, change: str
+) -> None:
+    """In between it would find the job under way, which ends with what it has seen."""
+    interview_id, first = await factories.uploaded(database)
+    other, second = await factories.uploaded(database)
+    recording_id = first if change == "cut" else second
+    async with database.write() as tx:
+        await withholding.cut(tx, interview_id, 1_000, 9_000)
+        await withholding.cut(tx, other, 20_000, 30_000)
+    while (job := await jobs.claim(database, (jobs.FINALISE,), "test")) and job.recording_id != recording_id:
+        pass
+    assert job is not None
+
+    async def look(tx: AsyncConnection) -> list[Stretch]:
+        await withheld.hold(tx, recording_id)
+        return await withheld.shown_by_all(tx, recording_id)
+
+    async def show_another_part(tx: AsyncConnection) -> None:
+        if change == "cut":
+            await withholding.cut(tx, interview_id, 2_000, 8_000)
+        else:
+            await withholding.choose(tx, interview_id, second)
+
+    seen, _ = await interleaved(database, look, show_another_part, rest=lambda tx: jobs.finish(tx, job))
+    async with database.read() as connection:
+        [newest] = await jobs.of_recording(connection, recording_id)
+        assert (newest.state is JobState.QUEUED) or seen == await withheld.shown_by_all(connection, recording_id)

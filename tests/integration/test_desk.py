@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,8 +14,9 @@ from streamarchive import ingest, jobs
 from streamarchive.catalogue import interviews, recordings, streams, tables, uploads
 from streamarchive.models import JobState, Role, Stage, UploadState, Visibility
 from tests import people
+from tests.interleaving import waiting
 from tests.people import Client
-from tests.site import TALK, Site
+from tests.site import TALK, Media, Site, open_site
 from tests.waiting import until_async
 from web.desk.receiving import _Receiver
 from workers import ingester
@@ -147,6 +149,30 @@ async def test_two_who_describe_the_same_interview_lose_nothing(site: Site, prod
     again = await producer.post(f"/desk/{interview_id}/details", {**DETAILS, "title_en": "Mine", "seen": fresh})
     assert again.status == 303
     assert (await site.interview(interview_id)).titles["en"] == "Mine"
+
+
+async def test_of_two_who_send_a_description_at_once_one_is_told(
+    media: Media, tmp_path: Path, postgresql_database: str
+):
+    async with (
+        open_site(tmp_path, media, database=postgresql_database) as site,
+        people.signed_in(site, Role.PRODUCER) as producer,
+    ):
+        interview_id = await created(producer)
+        seen = re.search(r'name="seen" value="(\w+)"', (await producer.get(f"/desk/{interview_id}")).text)[1]
+
+        async def send(title: str):
+            return await producer.post(
+                f"/desk/{interview_id}/details", {**DETAILS, "title_en": title, "seen": seen}
+            )
+
+        async with site.services.database.write() as tx:
+            await interviews.hold(tx, interview_id)
+            sending = [asyncio.create_task(send(title)) for title in ("Mine", "Theirs")]
+            await until_async(lambda: waiting(site.services.database, 2), "both to wait")
+        answers = {answer.status: answer for answer in await asyncio.gather(*sending)}
+        assert set(answers) == {303, 409}
+        assert "Somebody else has changed this meanwhile" in answers[409].notices[0]
 
 
 async def test_publishing_hiding_the_trash_and_back(site: Site, producer: Client):
@@ -502,6 +528,32 @@ async def test_a_job_is_cancelled_and_retried(site: Site, producer: Client):
     for action in ("cancel", "retry"):
         assert (await producer.post(f"/desk/{other}/jobs/{found['transcribe']}/{action}")).status == 404
     assert (await producer.post(f"/desk/{interview_id}/jobs/999999/cancel")).status == 404
+
+
+async def test_an_upload_is_cancelled_at_the_moment_it_is_taken(
+    media: Media, tmp_path: Path, postgresql_database: str
+):
+    """Each had one of two rows that both need: work lost for the worker, or an error page for the producer."""
+    async with (
+        open_site(tmp_path, media, database=postgresql_database) as site,
+        people.signed_in(site, Role.PRODUCER) as producer,
+    ):
+        interview_id, database = await created(producer), site.services.database
+        async with database.write() as tx:
+            upload_id = await uploads.begin(tx, interview_id, None, "talk.mp4", 1_000)
+            await uploads.complete(tx, upload_id, 1_000)
+            await ingest.enqueue_upload(tx, upload_id)
+        job = await jobs.claim(database, (ingest.JOB,), "test")
+        async with database.write() as tx:
+            recording_id = await recordings.create_uploaded(
+                tx, interview_id, duration_ms=1_000, has_video=False, damage=None
+            )
+            await uploads.take(tx, upload_id, recording_id)
+            cancelling = asyncio.create_task(producer.post(f"/desk/{interview_id}/jobs/{job.id}/cancel"))
+            await until_async(lambda: waiting(database, 1), "the producer to wait")
+            await jobs.finish(tx, job)
+        assert (await cancelling).status == 409
+        assert (await site.interview(interview_id)).recording_id == recording_id
 
 
 async def test_an_upload_that_is_cancelled_is_gone(site: Site, producer: Client):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 
 import aiohttp
 import pytest
 
 from streamarchive.catalogue import recordings
-from streamarchive.models import AssetKind, GapReason, JobState, RecordingState, Visibility
+from streamarchive.models import AssetKind, GapReason, JobState, RecordingState, StreamState, Visibility
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
 from tests.integration.test_purging import ask, purge
+from tests.integration.test_schedules import plan
 from tests.recording import (
+    QUICK,
     check_books,
     recording_worker,
     request_stop,
@@ -171,6 +175,26 @@ async def until_gap(services, stream_id):
 
     [gap] = await until_async(noted, "the gap")
     return gap
+
+
+async def test_what_waits_for_the_store_is_no_silence(services, s3_server, pieces):
+    """A stream past its end goes on while its source delivers."""
+    quick = replace(QUICK, quiet=6.0)
+    async with broadcast(pieces) as truth:
+        stream_id = await plan(services, truth.endless, ends=1)
+        async with recording_worker(services, quick):
+            await until_segments(services, stream_id, 1)
+            s3_server.stop()
+            await until_waiting(services, stream_id, 0, 6)
+            stream, before, _, _ = await state(services, stream_id)
+            assert stream.overrun(before[-1].arrived_at + timedelta(seconds=quick.quiet))
+            s3_server.start()
+            await until_segments(services, stream_id, len(before) + 7)
+            stream, _, takes, gaps = await state(services, stream_id)
+            assert (stream.state, len(takes), gaps) == (StreamState.RECORDING, 1, [])
+            truth.set_mood("hang")
+            await until_ended(services, stream_id)
+        await check_books(services, stream_id)
 
 
 async def test_a_recording_is_over_once_the_store_has_all_of_it(services, s3_server, pieces):

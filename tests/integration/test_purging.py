@@ -150,6 +150,25 @@ async def test_nothing_of_a_broadcast_stays_and_its_file_is_made_again(services,
         assert set(withheld.given(interview, assets)) == set(AssetKind) - {AssetKind.ORIGINAL}
 
 
+async def test_a_part_asked_for_while_another_is_deleted_goes_too(services, tmp_path, monkeypatch):
+    """Its asking finds the job under way, and adds none."""
+    recording_id = await record_takes(services, make(tmp_path / "a.ts", 8))
+    delete_files, later = purger._delete_doomed, []
+
+    async def and_meanwhile(*arguments):
+        await delete_files(*arguments)
+        if not later:
+            later.append(await ask(services, recording_id, 5_000, 6_000))
+
+    monkeypatch.setattr(purger, "_delete_doomed", and_meanwhile)
+    await ask(services, recording_id, 1_000, 2_000)
+    assert (await purge(services)).state is JobState.DONE
+    async with services.database.read() as connection:
+        ranges = await withheld.of_recording(connection, recording_id)
+    assert [one.purged_at is not None for one in ranges] == [True, True]
+    assert await jobs.claim(services.database, (jobs.PURGE,), "test") is None
+
+
 class Stopping:
     """A store whose owner stands still before a step, for whoever is to kill it there."""
 

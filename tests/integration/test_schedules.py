@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from streamarchive.catalogue import cuts, interviews, recordings, streams, workers
 from streamarchive.catalogue import database as clock
-from streamarchive.catalogue import interviews, recordings, streams, workers
 from streamarchive.models import GapReason, Stage, StreamState
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
+from tests import factories
 from tests.crashes import Crashes, children
+from tests.factories import commit, segment
 from tests.recording import (
     QUICK,
     check_books,
@@ -25,6 +27,7 @@ from tests.recording import (
 )
 from tests.truth import broadcast
 from tests.waiting import until_async
+from workers import recorder, stream_recorder
 from workers.capture import Patience
 
 
@@ -74,6 +77,32 @@ async def test_recording_goes_on_past_its_end_until_nothing_comes(services, trut
     assert gaps == [], "what is missing after the end is no gap"
 
 
+class AnHourLater(datetime):
+    """The clock on the wall after it was set, or the machine was suspended."""
+
+    @classmethod
+    def now(cls, tz=None):
+        """An hour after the media that came last."""
+        return datetime.now(tz) + timedelta(hours=1)
+
+
+async def test_a_clock_that_leaps_ahead_does_not_end_what_still_comes(services, truth, monkeypatch):
+    quick = Patience(stall=6.0, stop=0.3, first_retry=0.1, longest_retry=0.3, renew=0.3, quiet=60.0)
+    stream_id = await plan(services, truth.endless, ends=1)
+    async with recording_worker(services, quick):
+        await until_segments(services, stream_id, 2)
+        _, before, _, _ = await state(services, stream_id)
+        monkeypatch.setattr(stream_recorder, "datetime", AnHourLater)
+
+        async def goes_on_or_has_ended():
+            stream, segments, _, _ = await state(services, stream_id)
+            return stream.state is StreamState.ENDED or len(segments) >= len(before) + 3
+
+        await until_async(goes_on_or_has_ended, "what becomes of it", seconds=60)
+        stream, _, takes, _ = await state(services, stream_id)
+        assert (stream.state, len(takes)) == (StreamState.RECORDING, 1)
+
+
 async def test_the_next_interview_of_the_source_goes_on_without_a_break(services, truth):
     first = await plan(services, truth.hls, ends=1)
     second = await plan(services, truth.hls, starts=12, ends=600, lead_in=11)
@@ -112,6 +141,33 @@ async def test_one_that_cannot_go_on_with_a_recording_keeps_nobody_from_beginnin
         await until_segments(services, third, 1)
         await request_stop(services, first)
         await until_ended(services, first)
+
+
+async def followed(services, interview_id, *, by_hand=False):
+    """A stream of this interview that is due, and whose source is being recorded for another one."""
+    air = await factories.on_air(services.database)
+    await commit(services.database, air, *(segment(air.take, number) for number in range(3)))
+    async with services.database.write() as tx:
+        if by_hand:
+            await cuts.next_interview(tx, air.stream.id, interview_id)
+        ends_at = await clock.now(tx) + timedelta(hours=1)
+        return await streams.create(tx, interview_id, air.stream.url, ends_at=ends_at, overruns=True)
+
+
+async def test_an_interview_that_was_begun_by_hand_does_not_stop_the_recorder(services):
+    """Its stream comes due all the same, and those behind it wait to be recorded."""
+    interview_id = await factories.interview(services.database)
+    stream_id = await followed(services, interview_id, by_hand=True)
+    await recorder._look(services, {}, QUICK)
+    assert (await state(services, stream_id))[0].state is StreamState.ENDED
+
+
+async def test_an_interview_with_a_recording_of_its_own_is_not_gone_on_with(services):
+    """It gets another one, beside that of the source."""
+    interview_id, _ = await factories.uploaded(services.database)
+    stream, *_ = await state(services, await followed(services, interview_id))
+    assert not await recorder._continues(services, stream)
+    assert (await state(services, stream.id))[0].state is StreamState.SCHEDULED
 
 
 async def test_a_hand_over_to_another_recorder_loses_and_doubles_nothing(services, truth):

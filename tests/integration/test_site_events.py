@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from streamarchive import jobs
 from streamarchive.catalogue import captioning, changes, interviews
@@ -14,7 +15,8 @@ from streamarchive.models import AssetKind
 from tests.site import TALK, draft
 from tests.waiting import until_async
 from web import events
-from web.keys import HUB
+from web.access import Asker, Visit
+from web.keys import HUB, RENDERER
 
 WAIT_SECONDS = 10
 
@@ -226,6 +228,49 @@ async def test_what_is_told_while_the_catalogue_goes_away_is_told_when_it_is_bac
         async with site.services.database.write() as tx:
             await changes.publish(tx, "withheld", broadcast.interview_id)
         await stream.next("withheld")
+
+
+async def test_what_cannot_be_read_at_the_moment_is_told_later(site, broadcast, monkeypatch):
+    read, failed = events._messages, []
+
+    async def fail_once(connection, *arguments):
+        if not failed:
+            failed.append(True)
+            await connection.execute(text("SELECT * FROM a_table_that_is_away"))
+        return await read(connection, *arguments)
+
+    async def has_failed():
+        return bool(failed)
+
+    monkeypatch.setattr(events, "_messages", fail_once)
+    async with listening(site, broadcast.interview_id) as stream:
+        await broadcast.say(TALK[0])
+        await until_async(has_failed, "the tail to fail")
+        lines = await stream.next("lines")
+    assert [line["text"] for line in lines["added"]] == [TALK[0].text]
+
+
+async def test_a_page_that_is_cut_off_between_two_messages_of_a_moment_gets_both_again(site, broadcast):
+    """It lags so far behind that the second has no room."""
+    hub, before = site.app[HUB], await newest(site)
+    async with hub.open_page(
+        broadcast.interview_id, Visit(Asker(), site.app[RENDERER].languages["en"]), None
+    ) as page:
+        for _ in range(events._QUEUE - 2):
+            page.put(events.Message(before, "media", {"duration_ms": 0}))
+        async with site.services.database.write() as tx:
+            await changes.publish(tx, "cues", broadcast.interview_id, {"whole": True})
+            await changes.publish(tx, "interview", broadcast.interview_id)
+
+        async def is_cut_off():
+            return page.closed
+
+        await until_async(is_cut_off, "the page to be cut off")
+        got = [message async for message in page.messages()]
+    assert got[-1].event == "whole"
+    seen = max(message.id for message in got if message.id is not None)
+    async with listening(site, broadcast.interview_id, last_event_id=str(seen)) as stream:
+        await stream.next("state")
 
 
 async def test_twenty_pages_all_hear_it(site, broadcast):

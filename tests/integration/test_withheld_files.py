@@ -89,6 +89,29 @@ async def test_what_is_withheld_while_a_file_is_made_is_not_in_it(services, tmp_
     assert segments
 
 
+async def test_what_is_withheld_while_a_job_finds_its_files_made_is_left_out_by_it(
+    services, tmp_path, monkeypatch
+):
+    """It is still under way, so that no other is asked for."""
+    recording_id = await record_takes(services, make(tmp_path / "a.ts", 8))
+    assert (await finalise(services)).state is JobState.DONE
+    look, withheld_once = finaliser._is_made, []
+
+    async def and_meanwhile(*arguments):
+        is_made = await look(*arguments)
+        if not withheld_once:
+            withheld_once.append(await withhold(services, recording_id, 2_000, 4_000))
+        return is_made
+
+    async with services.database.write() as tx:
+        await jobs.enqueue(tx, jobs.FINALISE, str(recording_id), recording_id=recording_id)
+    monkeypatch.setattr(finaliser, "_is_made", and_meanwhile)
+    assert (await finalise(services)).state is JobState.DONE
+    times, loud, _ = await watch(services, recording_id)
+    assert not [at for at in times if 2_000 <= at < 4_000]
+    assert not loud(2_000, 4_000)
+
+
 async def test_what_is_deleted_for_good_while_a_file_is_made_is_not_in_it(services, tmp_path, monkeypatch):
     """By a worker on another host: it begins and ends while this one makes its file of the old segments."""
     recording_id = await record_takes(services, make(tmp_path / "a.ts", 8))

@@ -50,9 +50,11 @@ async def cancel_task(tx: AsyncConnection, job: Job) -> UploadId | None:
     """
     if job.kind == jobs.PURGE:
         raise ConflictError("an admin has had this part deleted for good; that cannot be cancelled")
-    await jobs.cancel(tx, job.id)
     if job.kind != ingest.JOB:
+        await jobs.cancel(tx, job.id)
         return None
     upload_id = UploadId(int(job.key))
+    # Before the job, as whoever takes it does: or both could wait for the other.
     await uploads.cancel(tx, upload_id)
+    await jobs.cancel(tx, job.id)
     return upload_id

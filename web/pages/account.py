@@ -69,12 +69,12 @@ async def change_password(request: web.Request) -> web.StreamResponse:
     user = asker.user
     assert user is not None  # noqa: S101 - the route takes a role
     try:
-        await accounts.check_password(database, user, str(form.get("password", "")))
+        former = await accounts.check_password(database, user, str(form.get("password", "")))
         password_hash = await passwords.hash_password(new)
     except (SignInRefusedError, UsageError) as error:
         return await _mine(request, refused=str(error))
     async with database.write() as tx:
-        await accounts.set_password(tx, user, password_hash)
+        await accounts.set_password(tx, user, password_hash, instead_of=former)
         await accounts.sign_out_elsewhere(tx, user.id, asker.session_token)
         await auth.note(tx, request, "password changed", user.name)
     raise web.HTTPSeeOther("/account?done=password")

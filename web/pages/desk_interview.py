@@ -169,6 +169,7 @@ async def describe(request: web.Request) -> web.StreamResponse:
     _ = request[VISIT].language.gettext
     typed = details.from_form(await request.post())
     async with request.app[SERVICES].database.write() as tx:
+        await interviews.hold(tx, request.match_info["id"])  # or two at once would both find nothing changed
         interview = await _open(tx, request)
         fresh = details.fingerprint(interview)
         sentence = ""

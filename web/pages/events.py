@@ -29,7 +29,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
         try:
             await response.send("{}", event="hello", retry=_RETRY_MS)
             async for message in page.messages():
-                await response.send(message.text(visit), event=message.event, id=str(message.id))
+                seen = None if message.id is None else str(message.id)
+                await response.send(message.text(visit), event=message.event, id=seen)
         except ConnectionResetError:
             pass  # the page was closed while we wrote
         finally:
