@@ -60,7 +60,8 @@ bench: install-tools ## The measured claims, measured here in small (takes a whi
 	run benchmarks/suggestions.py; \
 	run benchmarks/transcription.py --sizes demo,base; \
 	run benchmarks/transcription_crashes.py --kills 5 --minutes 8; \
-	run benchmarks/uploads.py --gigabytes 1
+	run benchmarks/uploads.py --gigabytes 1; \
+	run benchmarks/viewers.py --hours 1 --viewers 25 --seconds 10
 
 screenshots: install-tools ## Pictures of the pages for the README, into docs/images
 	@.venv/bin/python tools/screenshots.py $(ARGS)
