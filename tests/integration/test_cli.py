@@ -243,7 +243,8 @@ async def test_a_model_that_does_not_exist_is_named(tmp_path: Path, speech: Path
         ({"COLOUR": "blue"}, "colour"),
         ({"DATABASE": "mysql://host/db"}, "mysql"),
         ({"SEARCH": "gopher://host"}, "gopher"),
-        ({"MEDIA": "s3://bucket/prefix"}, "s3"),
+        ({"MEDIA": "gopher://host"}, "gopher"),
+        ({"MEDIA": "s3://key:secret@bucket/prefix"}, "AWS_ACCESS_KEY_ID"),
         ({"PORT": "http"}, "port"),
     ],
 )
