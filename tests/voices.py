@@ -1,7 +1,7 @@
 """Speech for tests: how a sentence sounds depends on its voice and its words alone.
 
 espeak-ng carries state from one call to the next, even over a new start of the library, so the same sentence
-sounds a little different each time, and the small recogniser of the tests mishears it once in a while. Here a
+sounds a little different after others, and the small recogniser of the tests mishears it once in a while. Here a
 process of its own speaks each sentence, once a run: whatever ran before, and in whichever order, a test hears
 the same.
 """

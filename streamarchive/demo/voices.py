@@ -1,7 +1,8 @@
 """Synthetic voices: espeak-ng as a library, carried with its data by the package `espeakng-loader`.
 
-The library keeps one state for the whole process and is not thread-safe: calls are serialised here. Output is
-16 kHz mono in [-1, 1].
+The library keeps one state for the whole process and is not thread-safe: calls are serialised here. It carries
+some of it from one sentence to the next: after the same sentences in the same process, one sounds the same.
+Output is 16 kHz mono in [-1, 1].
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import tempfile
 import threading
 import wave
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +135,8 @@ class Synthesiser:
             raise TranscriptionError(f"the speech synthesiser has no voice {voice.name!r}")
         self._library.espeak_SetParameter(_RATE, voice.rate, 0)
         self._library.espeak_SetParameter(_PITCH, voice.pitch, 0)
+        # What rustles in a voice is random, and by itself another sound each second of the clock.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(zlib.crc32(f"{voice} {text}".encode())))
         data = text.encode()
         failed = self._library.espeak_Synth(
             data, ctypes.c_size_t(len(data) + 1), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None

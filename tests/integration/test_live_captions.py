@@ -26,7 +26,7 @@ from workers.runner import JobRun
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SENTENCES = ENGLISH[:4]
-LONG = (*ENGLISH[:6], *reversed(ENGLISH[:6]))
+LONG = ENGLISH[:6] * 2
 PATIENCE = 120
 """Seconds; a busy machine may need them."""
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+import time
 import wave
 
 import numpy as np
@@ -5,6 +8,7 @@ import pytest
 
 from streamarchive.demo.voices import CAST, SAMPLE_RATE, UNHEARD, Synthesiser, Voice, save_wave
 from streamarchive.errors import TranscriptionError
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +58,20 @@ def test_several_synthesisers_speak_in_turn(synthesiser):
     said.append(synthesiser.speak(CAST["en"]["host"], "Why not?"))
     assert [[word.text for word in speech.words] for speech in said] == [["Why", "not?"]] * 4
     assert max(speech.duration_ms for speech in said) - min(speech.duration_ms for speech in said) < 20
+
+
+def test_a_breathy_voice_sounds_the_same_in_another_process_at_another_time():
+    """By itself espeak-ng takes the time in seconds for the seed of its noise."""
+    began = int(time.time())
+    once = spoken_by_another_process()
+    until(lambda: int(time.time()) > began + 1, "another second")
+    assert spoken_by_another_process() == once
+
+
+def spoken_by_another_process():
+    program = (
+        "import sys\nfrom streamarchive.demo.voices import UNHEARD, Synthesiser\n"
+        "speech = Synthesiser().speak(UNHEARD['en'][1], 'She said it is expensive.')\n"
+        "sys.stdout.buffer.write(speech.samples.tobytes())"
+    )
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout

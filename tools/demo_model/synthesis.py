@@ -1,8 +1,7 @@
 """Spoken sentences: voices, rates and pitches, put through codecs, kept in shards on the disk.
 
 How espeak-ng says a sentence depends on what it has said before in the same process, so each shard is spoken, in
-order, by a process of its own: whoever makes it, whenever, gets the same sound. (Breathy voices, such as ``+f2``,
-have noise that is never the same.)
+order, by a process of its own: whoever makes it, whenever, gets the same sound.
 """
 
 from __future__ import annotations
