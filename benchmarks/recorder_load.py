@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.recording import schedule, streamarchive
-from streamarchive.catalogue import recordings, streams
+from streamarchive.catalogue import media_segments, recordings, streams
 from streamarchive.clock import TICKS_PER_MS, to_ms
 from streamarchive.media.commands import SEGMENT_SECONDS, ffmpeg_path
 from streamarchive.models import MediaSegment, StreamId
@@ -177,7 +177,7 @@ async def _segments(services: Services, stream_id: StreamId, after: int = -1) ->
         stream = await streams.get(connection, stream_id)
         if stream.recording_id is None:
             return []
-        return await recordings.segments(connection, stream.recording_id, after)
+        return await media_segments.of_recording(connection, stream.recording_id, after)
 
 
 async def _standing(services: Services, stream_id: StreamId) -> Standing:

@@ -30,7 +30,7 @@ from threading import Thread
 
 import psutil
 
-from streamarchive.catalogue import interviews, recordings, streams
+from streamarchive.catalogue import interviews, media_segments, streams
 from streamarchive.media.commands import ffmpeg_path
 from streamarchive.models import StreamId
 from streamarchive.services import open_services
@@ -166,7 +166,7 @@ async def count_segments(data_dir: Path, stream_id: StreamId) -> int:
         stream = await streams.get(connection, stream_id)
         if stream.recording_id is None:
             return 0
-        return len(await recordings.segments(connection, stream.recording_id))
+        return len(await media_segments.of_recording(connection, stream.recording_id))
 
 
 def answers(url: str) -> bool:

@@ -31,7 +31,7 @@ import aiohttp
 import psutil
 from sqlalchemy import insert, select
 
-from streamarchive.catalogue import recordings, tables
+from streamarchive.catalogue import media_segments, tables
 from streamarchive.clock import to_ticks
 from streamarchive.media.commands import ffmpeg_path
 from tests.services import file_server, free_port
@@ -170,9 +170,8 @@ async def _on_air(broadcast: Broadcast, files: Path) -> AsyncIterator[dict[str, 
 async def _playlist(broadcast: Broadcast, playlists: Playlists) -> bytes:
     interview = await broadcast.site.interview(broadcast.interview_id)
     async with broadcast.site.services.database.read() as connection:
-        extent = await recordings.extent(connection, broadcast.recording_id)
-    recorded = await playlists.recorded(broadcast.recording_id, extent)
-    found = await playlists.playlist(interview, recorded, grows=True)
+        extent = await media_segments.extent(connection, broadcast.recording_id)
+    found = await playlists.playlist(interview, broadcast.recording_id, extent, grows=True)
     assert found is not None
     return found.text
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streamarchive import captions, jobs
 from streamarchive.catalogue import interviews, recordings, transcripts, uploads
 from streamarchive.catalogue.database import Database
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.errors import MediaError, UnreadableCaptionsError, UnreadableMediaError
 from streamarchive.media import probe
 from streamarchive.media.incoming import Incoming, display_name

@@ -21,7 +21,7 @@ from statistics import median
 import av
 import numpy as np
 
-from streamarchive.catalogue import recordings
+from streamarchive.catalogue import media_segments
 from streamarchive.clock import PTS_MODULUS, unwrap
 from streamarchive.demo.picture import HEIGHT, WIDTH, Picture, read_strip
 from streamarchive.media.commands import ffmpeg_path
@@ -114,7 +114,7 @@ def _pitch(number: int) -> int:
 async def media_clock(services: Services, recording_id: RecordingId) -> Clocks:
     """What the catalogue says: each committed segment is decoded by itself and placed by its row."""
     async with services.database.read() as connection:
-        segments = await recordings.segments(connection, recording_id)
+        segments = await media_segments.of_recording(connection, recording_id)
     picture: dict[int, float] = {}
     sound: dict[int, float] = {}
     for segment in segments:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from streamarchive.catalogue import interviews, recordings, streams
+from streamarchive.catalogue import interviews, media_segments, recordings, streams
 from streamarchive.models import MediaSegment, Stream, StreamId, StreamState, Take
 from streamarchive.services import Services
 from tests.truth import RATE, Truth
@@ -124,7 +124,7 @@ class Crashes:
             stream = await streams.get(connection, self.stream_id)
             if stream.recording_id is None:
                 return stream, [], []
-            segments = await recordings.segments(connection, stream.recording_id)
+            segments = await media_segments.of_recording(connection, stream.recording_id)
             return stream, segments, await recordings.takes(connection, stream.recording_id)
 
     async def check(self) -> list[Kill]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from streamarchive.catalogue import database as clock
-from streamarchive.catalogue import interviews, recordings, streams
+from streamarchive.catalogue import interviews, media_segments, recordings, streams
 from streamarchive.media.overlap import units
 from streamarchive.media.segments import read_times
 from streamarchive.models import StreamState
@@ -44,7 +44,7 @@ async def state(services, stream_id):
         stream = await streams.get(connection, stream_id)
         if stream.recording_id is None:
             return stream, [], [], []
-        segments = await recordings.segments(connection, stream.recording_id)
+        segments = await media_segments.of_recording(connection, stream.recording_id)
         takes = await recordings.takes(connection, stream.recording_id)
         return stream, segments, takes, await recordings.gaps(connection, stream.recording_id)
 

@@ -293,12 +293,46 @@ def elasticsearch_node(
             node.stop()
 
 
-class ElasticsearchNode:
-    """A node that can be stopped in every way and started again; what it has stored stays."""
+class Restartable:
+    """A server that can be stopped in every way and started again."""
+
+    def __init__(self) -> None:
+        self._running = contextlib.ExitStack()
+        self._server: Server | None = None
+
+    def stop(self) -> None:
+        """End it in good order, whatever state it is in."""
+        self.resume()
+        self._running.close()
+        self._server = None
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._signal(signal.SIGKILL)
+        self._running.close()
+        self._server = None
+
+    def suspend(self) -> None:
+        """It goes on accepting connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on where it was suspended."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._server.process.pid, number)
+
+
+class ElasticsearchNode(Restartable):
+    """A node; what it has stored stays when it is started again."""
 
     def __init__(
         self, home: Path, java: Path, options: Mapping[str, str], secrets: Path | None, heap: str
     ) -> None:
+        super().__init__()
         self.folder = home.parent
         self._home = home
         self._secrets = secrets
@@ -323,8 +357,6 @@ class ElasticsearchNode:
             "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
             "ES_TMPDIR": str(self.folder / "tmp"),
         }
-        self._running = contextlib.ExitStack()
-        self._server: Server | None = None
 
     def _with_secrets(self, secrets: Path) -> dict[str, str]:
         for name in ("node.pem", "node.key", "users", "users_roles", "roles.yml"):
@@ -347,31 +379,6 @@ class ElasticsearchNode:
         self._server = server = self._running.enter_context(running)
         until(lambda: self._answers(server), "Elasticsearch to start", seconds=180)
 
-    def stop(self) -> None:
-        """End it in good order, whatever state it is in."""
-        self.resume()
-        self._running.close()
-        self._server = None
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._signal(signal.SIGKILL)
-        self._running.close()
-        self._server = None
-
-    def suspend(self) -> None:
-        """It goes on accepting connections and answers nothing."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Go on where it was suspended."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._server is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._server.process.pid, number)
-
     def _answers(self, server: Server) -> bool:
         server.check()
         # `GET /` is not part of this distribution; the health of the cluster is.
@@ -386,8 +393,8 @@ class ElasticsearchNode:
             return False
 
 
-class S3Server:
-    """A server with one bucket that can be stopped in every way and started again; its objects stay.
+class S3Server(Restartable):
+    """A server with one bucket; its objects stay when it is started again.
 
     It is for whoever knows `ACCESS_KEY` and `SECRET_KEY`.
     """
@@ -397,6 +404,7 @@ class S3Server:
     BUCKET = "archive"
 
     def __init__(self, program: Path, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
         # The cache of whoever runs the tests is closed to the servant.
         self._program = Path(shutil.copy(program, folder))
@@ -406,8 +414,6 @@ class S3Server:
                 shutil.chown(folder / name, SERVANT)
         self._port = free_port()
         self.endpoint = f"http://127.0.0.1:{self._port}"
-        self._running = contextlib.ExitStack()
-        self._server: Server | None = None
 
     @property
     def objects(self) -> Path:
@@ -427,31 +433,6 @@ class S3Server:
         running = _running(command, self.endpoint, self._folder, stop=signal.SIGTERM, environment=secrets)
         self._server = server = self._running.enter_context(running)
         until(lambda: _listens(server, self._port), "versitygw to start")
-
-    def stop(self) -> None:
-        """End it in good order, whatever state it is in."""
-        self.resume()
-        self._running.close()
-        self._server = None
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._signal(signal.SIGKILL)
-        self._running.close()
-        self._server = None
-
-    def suspend(self) -> None:
-        """It goes on accepting connections and answers nothing."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Go on where it was suspended."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._server is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._server.process.pid, number)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import recordings, retention, withheld
+from streamarchive.catalogue import media_segments, recordings, retention, withheld
 from streamarchive.errors import ConflictError, GoneError, NotFoundError
 from streamarchive.media import playlists as hls
 from streamarchive.media import thumbnails
@@ -25,25 +25,30 @@ async def playlist(request: web.Request) -> web.StreamResponse:
     async with request.app[SERVICES].database.read() as connection:
         interview = await _open(request, connection)
         recording_id = _recording_of(interview)
-        extent = await recordings.extent(connection, recording_id)
-        is_kept = await recordings.has_segments(connection, recording_id)
-        released = not is_kept and await retention.were_released(connection, recording_id)
-    if released:
-        raise GoneError("its stream is not kept any more; it is played from its file, media.mp4 or media.m4a")
-    recorded = await request.app[PLAYLISTS].recorded(recording_id, extent)
+        extent = await media_segments.extent(connection, recording_id)
     # A recording may go on for the next interview; this one is complete then.
     grows = interview.stage is Stage.LIVE
-    found = await request.app[PLAYLISTS].playlist(interview, recorded, grows=grows)
+    found = await request.app[PLAYLISTS].playlist(interview, recording_id, extent, grows=grows)
     if found is None:
-        raise NotFoundError("there is nothing to play yet; this address works as soon as there is a segment")
+        raise await _why_none(request, recording_id)
     return send_text(request, found.text, found.gzipped, hls.MEDIA_TYPE, found.etag)
+
+
+async def _why_none(request: web.Request, recording_id: RecordingId) -> NotFoundError:
+    async with request.app[SERVICES].database.read() as connection:
+        is_kept = await media_segments.has_any(connection, recording_id)
+        if not is_kept and await retention.were_released(connection, recording_id):
+            return GoneError(
+                "its stream is not kept any more; it is played from its file, media.mp4 or media.m4a"
+            )
+    return NotFoundError("there is nothing to play yet; this address works as soon as there is a segment")
 
 
 async def segment(request: web.Request) -> web.StreamResponse:
     """One media segment."""
     async with request.app[SERVICES].database.read() as connection:
         interview = await _open(request, connection)
-        found = await recordings.segment(
+        found = await media_segments.get(
             connection, _recording_of(interview), int(request.match_info["sequence"])
         )
     if found is None or not shows(interview, found):
@@ -65,7 +70,7 @@ async def poster(request: web.Request) -> web.StreamResponse:
         if interview.stage is not Stage.LIVE:
             found = await _asset(connection, interview, AssetKind.POSTER)
         else:
-            extent = await recordings.extent(connection, _recording_of(interview))
+            extent = await media_segments.extent(connection, _recording_of(interview))
     if interview.stage is not Stage.LIVE:
         return await send(request, Stored(found.key, found.size_bytes, found.media_type))
     recorded = await request.app[PLAYLISTS].recorded(_recording_of(interview), extent)

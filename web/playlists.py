@@ -12,11 +12,13 @@ import gzip
 import hashlib
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from streamarchive.catalogue import recordings, withheld
+from streamarchive.catalogue import media_segments, withheld
 from streamarchive.catalogue.database import Database
-from streamarchive.catalogue.recordings import Extent
+from streamarchive.catalogue.media_segments import Extent
 from streamarchive.clock import PTS_MODULUS, TICKS_PER_MS, to_ms
 from streamarchive.media import playlists as hls
 from streamarchive.models import Interview, InterviewId, MediaSegment, RecordingId
@@ -79,46 +81,50 @@ class Playlists:
 
     async def recorded(self, recording_id: RecordingId, extent: Extent) -> Recorded:
         """What has been recorded, at least as far as this extent, which has just been read."""
-        kept = self._of(recording_id)
-        async with kept.busy:
-            if kept.recorded.extent != extent:
-                kept.recorded = await self._read(kept.recorded)
+        async with self._up_to(recording_id, extent) as kept:
             return kept.recorded
 
-    async def playlist(self, interview: Interview, recorded: Recorded, *, grows: bool) -> Playlist | None:
-        """The playlist of an interview that shows this; None if there is nothing in it to play."""
-        kept = self._of(recorded.recording_id)
-        source = (recorded.extent, interview.in_ms, interview.out_ms, interview.withheld, grows)
-        async with kept.busy:
+    async def playlist(
+        self, interview: Interview, recording_id: RecordingId, extent: Extent, *, grows: bool
+    ) -> Playlist | None:
+        """The playlist of an interview that shows so much of a recording; None if nothing in it can be played."""
+        async with self._up_to(recording_id, extent) as kept:
+            recorded = kept.recorded
+            source = (recorded.extent, interview.in_ms, interview.out_ms, interview.withheld, grows)
             known, playlist = kept.written.get(interview.id, (None, None))
             if known != source:
                 playlist = await asyncio.to_thread(write, interview, recorded, grows=grows)
                 kept.written[interview.id] = source, playlist
         return playlist
 
-    def _of(self, recording_id: RecordingId) -> _Kept:
+    @asynccontextmanager
+    async def _up_to(self, recording_id: RecordingId, extent: Extent) -> AsyncIterator[_Kept]:
+        """What is kept of a recording, read as far as that; for nobody else meanwhile."""
         kept = self._kept.setdefault(recording_id, _Kept(Recorded(recording_id)))
         self._kept.move_to_end(recording_id)
         while len(self._kept) > _MOST:
             self._kept.popitem(last=False)
-        return kept
+        async with kept.busy:
+            if kept.recorded.extent != extent:
+                kept.recorded = await self._read(kept.recorded)
+            yield kept
 
     async def _read(self, before: Recorded) -> Recorded:
         """What is there now; only what has come in addition is read if nothing else has changed."""
         recording_id = before.recording_id
         async with self._database.read() as connection:
-            extent = await recordings.extent(connection, recording_id)
-            added = await recordings.segments(connection, recording_id, before.extent.newest)
+            extent = await media_segments.extent(connection, recording_id)
+            added = await media_segments.of_recording(connection, recording_id, before.extent.newest)
             if before.segments and extent.changes == before.extent.changes:
                 return Recorded(recording_id, extent, (*before.segments, *added), before.gone)
-            present = await recordings.segments(connection, recording_id)
+            present = await media_segments.of_recording(connection, recording_id)
             gone = await withheld.purged_segments(connection, recording_id)
         segments = sorted([*present, *gone], key=lambda segment: segment.sequence)
         return Recorded(recording_id, extent, tuple(segments), frozenset(one.sequence for one in gone))
 
 
 def write(interview: Interview, recorded: Recorded, *, grows: bool) -> Playlist | None:
-    """The playlist of an interview that shows this; None if there is nothing in it to play."""
+    """The playlist of an interview that shows this; None if nothing in it can be played."""
     segments = [segment for segment in recorded.segments if interview.cuts_in(*_times(segment))]
     shown = {segment.sequence for segment in segments if recorded.shows(interview, segment)}
     if not shown:

@@ -11,7 +11,16 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import captioning, changes, recordings, streams, tracks, transcripts, withheld
+from streamarchive.catalogue import (
+    captioning,
+    changes,
+    media_segments,
+    recordings,
+    streams,
+    tracks,
+    transcripts,
+    withheld,
+)
 from streamarchive.catalogue.captioning import Captioning, Skip
 from streamarchive.models import (
     Asset,
@@ -109,7 +118,7 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
         change_id=change_id,
         captioning=await captioning.of_recording(connection, recording_id),
         tracks=tuple(await tracks.of_recording(connection, recording_id)),
-        has_segments=await recordings.has_segments(connection, recording_id),
+        has_segments=await media_segments.has_any(connection, recording_id),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import recordings, withheld
+from streamarchive.catalogue import media_segments, recordings, withheld
 from streamarchive.errors import MediaError, NotFoundError, UnverifiedError
 from streamarchive.media import assembly, disk, packets, thumbnails, waveform
 from streamarchive.media.probe import MediaInfo, probe
@@ -122,7 +122,7 @@ async def _material(connection: AsyncConnection, recording: Recording, shown: li
     if recording.state is not RecordingState.FINISHED:
         raise MediaError(f"the recording {recording.id} is still on air")
     left_out = await _left_out(connection, recording, shown)
-    segments = await recordings.segments(connection, recording.id)
+    segments = await media_segments.of_recording(connection, recording.id)
     if segments:
         return Takes(segments, left_out)
     files = await recordings.assets(connection, recording.id)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from streamarchive import jobs
-from streamarchive.catalogue import recordings, streams
+from streamarchive.catalogue import media_segments, recordings, streams
 from streamarchive.clock import Span, TakeClock
 from streamarchive.errors import UnreadableMediaError
 from streamarchive.media.overlap import Overlap
@@ -79,7 +79,7 @@ class Ledger:
             return ledger
         async with services.database.read() as connection:
             takes = await recordings.takes(connection, stream.recording_id)
-            segments = await recordings.segments(connection, stream.recording_id)
+            segments = await media_segments.of_recording(connection, stream.recording_id)
         if segments and takes:
             last, take = segments[-1], takes[-1]
             ledger._take, ledger._sequence = take, last.sequence + 1
@@ -221,7 +221,9 @@ class Ledger:
         segments, store = [], self._services.store
         if self.recording_id is not None:
             async with self._services.database.read() as connection:
-                segments = await recordings.segments(connection, self.recording_id, self._sequence - 1 - _TAIL)
+                segments = await media_segments.of_recording(
+                    connection, self.recording_id, self._sequence - 1 - _TAIL
+                )
         tail = [b"".join([chunk async for chunk in store.read(segment.key)]) for segment in segments]
         held = b"" if self._held is None else await asyncio.to_thread(_whole, self._held.file)
         return await asyncio.to_thread(Overlap, tail, held)

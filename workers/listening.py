@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from streamarchive.catalogue import recordings
+from streamarchive.catalogue import media_segments
 from streamarchive.clock import to_ms, unwrap
 from streamarchive.errors import UnreadableMediaError
 from streamarchive.media.segments import read_times, whole_packets
@@ -56,7 +56,7 @@ class Listening:
     async def sound(self, take: Take, from_ms: int, ended: Ended) -> Sound | None:
         """The sound of the take from `from_ms` on or a little before; None as long as there is none."""
         async with self._services.database.read() as connection:
-            own = await recordings.segments_of_take(connection, take.id, self._silent)
+            own = await media_segments.of_take(connection, take.id, self._silent)
         if take.origin_pts is None or not own:
             return None
         folder = spool_folder(self._services, take.recording_id, take)
@@ -151,7 +151,7 @@ async def _follow_segments(services: Services, take: Take, first: int, ended: En
     while True:
         final = await ended()
         async with services.database.read() as connection:
-            fresh = await recordings.segments(connection, take.recording_id, after_sequence=done)
+            fresh = await media_segments.of_recording(connection, take.recording_id, after_sequence=done)
         for segment in fresh:
             if segment.take_id == take.id:
                 async for chunk in services.store.read(segment.key):

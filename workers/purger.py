@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamarchive import jobs, withholding
-from streamarchive.catalogue import purging, recordings, withheld
+from streamarchive.catalogue import media_segments, purging, recordings, withheld
 from streamarchive.catalogue.withheld import WithheldRange
 from streamarchive.clock import TICKS_PER_MS
 from streamarchive.errors import NotFoundError
@@ -69,7 +69,7 @@ async def _finish(job: JobRun, recording_id: RecordingId, ranges: Sequence[Withh
 
 async def _purge_segments(job: JobRun, purged: WithheldRange, gone: Stretch, folder: Path) -> None:
     async with job.services.database.read() as connection:
-        segments = await recordings.segments(connection, purged.recording_id)
+        segments = await media_segments.of_recording(connection, purged.recording_id)
     for segment in segments:
         start_ms, end_ms = segment.start_ticks // TICKS_PER_MS, segment.end_ticks // TICKS_PER_MS
         if gone.meets(start_ms - _BESIDE_MS, end_ms + _BESIDE_MS):

@@ -13,7 +13,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import recordings, withheld
+from streamarchive.catalogue import media_segments, recordings, withheld
 from streamarchive.catalogue import retention as rules
 from streamarchive.errors import NotFoundError, UnverifiedError
 from streamarchive.models import Asset, AssetKind, RecordingId
@@ -78,7 +78,7 @@ async def _sound_file(services: Services, recording_id: RecordingId) -> Asset | 
     async with services.database.read() as connection:
         files = await recordings.assets(connection, recording_id)
         origins = await recordings.made_from(connection, recording_id)
-        origin = Takes(await recordings.segments(connection, recording_id)).origin
+        origin = Takes(await media_segments.of_recording(connection, recording_id)).origin
     for kind in (AssetKind.MP4, AssetKind.M4A):
         if kind in files and files[kind].verified and origins[kind] == origin:
             if await _hash(services.store, files[kind].key) != files[kind].sha256:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from streamarchive import jobs
-from streamarchive.catalogue import interviews, recordings, transcripts
+from streamarchive.catalogue import interviews, media_segments, recordings, transcripts
 from streamarchive.catalogue.transcripts import Run
 from streamarchive.clock import to_ms
 from streamarchive.editing.rendition import Rendition
@@ -232,7 +232,7 @@ async def _source(services: Services, recording_id: RecordingId) -> _Source:
         shown_in = await interviews.of_recording(connection, recording_id)
         files = await recordings.assets(connection, recording_id)
         takes = await recordings.takes(connection, recording_id)
-        segments = await recordings.segments(connection, recording_id)
+        segments = await media_segments.of_recording(connection, recording_id)
         expected = await expectations.expected(connection, shown_in, services.settings)
     languages = expectations.languages_of(shown_in, services.settings)
     stretches = _takes(takes, segments) or _file(recording, files)

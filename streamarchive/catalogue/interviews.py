@@ -1,32 +1,28 @@
-"""Interviews, their guests and events, and who may see them."""
+"""Interviews, and who may see them."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Select,
-    Table,
     and_,
-    delete,
     exists,
     func,
     insert,
     or_,
     select,
-    text,
     true,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, outbox, tables
+from streamarchive.catalogue import changes, outbox, people, tables
 from streamarchive.catalogue.database import now
 from streamarchive.clock import TICKS_PER_MS
 from streamarchive.errors import NotFoundError, UsageError
@@ -48,14 +44,6 @@ from streamarchive.models import (
 _t = tables.interview
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """A guest as somebody types them in: names and affiliations per language."""
-
-    names: Mapping[str, str]
-    affiliations: Mapping[str, str]
-
-
 async def create(
     tx: AsyncConnection,
     *,
@@ -65,7 +53,7 @@ async def create(
     visibility: Visibility = Visibility.DRAFT,
     held_at: datetime | None = None,
     event: Mapping[str, str] | None = None,
-    guests: Sequence[Guest] = (),
+    guests: Sequence[people.Guest] = (),
 ) -> InterviewId:
     """A new interview without media. Titles are per language; the slug comes from the first."""
     interview_id, moment = new_interview_id(), await now(tx)
@@ -78,27 +66,16 @@ async def create(
             languages=list(languages),
             visibility=visibility,
             held_at=held_at or moment,
-            event_id=await _event_id(tx, event) if event else None,
+            event_id=await people.event_id(tx, event) if event else None,
             version=1,
             created_at=moment,
             updated_at=moment,
         )
     )
-    await _set_guests(tx, interview_id, guests)
+    await people.set_guests(tx, interview_id, guests)
     await outbox.put_interview(tx, interview_id)
     await changes.publish(tx, "interview", interview_id)
     return interview_id
-
-
-async def _set_guests(tx: AsyncConnection, interview_id: InterviewId, guests: Sequence[Guest]) -> None:
-    """Exactly these, each once, in this order. Whoever has the same names and affiliations is the same person."""
-    link, faces = tables.interview_guest, list[dict[str, Any]]()
-    for guest in guests:
-        face = {"names": dict(guest.names), "affiliations": dict(guest.affiliations)}
-        faces += [] if face in faces else [face]
-    await tx.execute(delete(link).where(link.c.interview_id == interview_id))
-    for position, person_id in enumerate(await _known_as(tx, tables.person, faces)):
-        await tx.execute(insert(link).values(interview_id=interview_id, person_id=person_id, position=position))
 
 
 async def describe(
@@ -110,11 +87,11 @@ async def describe(
     languages: Sequence[str],
     held_at: datetime,
     event: Mapping[str, str] | None,
-    guests: Sequence[Guest],
+    guests: Sequence[people.Guest],
 ) -> None:
     """Say everything anew that people say about an interview. Old addresses go on working."""
     await hold(tx, interview_id)
-    await _set_guests(tx, interview_id, guests)
+    await people.set_guests(tx, interview_id, guests)
     await _update(
         tx,
         interview_id,
@@ -123,7 +100,7 @@ async def describe(
         descriptions=dict(descriptions),
         languages=list(languages),
         held_at=held_at,
-        event_id=await _event_id(tx, event) if event else None,
+        event_id=await people.event_id(tx, event) if event else None,
     )
     recording_id = (await get(tx, interview_id)).recording_id
     if recording_id is not None:
@@ -145,37 +122,6 @@ async def cut(tx: AsyncConnection, interview_id: InterviewId, in_ms: int | None,
     recording_id = (await get(tx, interview_id)).recording_id
     if recording_id is not None:
         await outbox.put_recording(tx, recording_id)
-
-
-async def _event_id(tx: AsyncConnection, names: Mapping[str, str]) -> int:
-    """The event of these names; made when it is new."""
-    [event_id] = await _known_as(tx, tables.event, [{"names": dict(names)}])
-    return event_id
-
-
-async def _known_as(tx: AsyncConnection, table: Table, faces: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The rows that say exactly this, each of it another; made where they are new."""
-    found = await _ids_of(tx, table, faces)
-    if None in found and tx.dialect.name != "sqlite":  # or two who name it at once would both make it
-        await tx.execute(text("LOCK TABLE event, person IN SHARE ROW EXCLUSIVE MODE"))
-        found = await _ids_of(tx, table, faces)
-    return [
-        (await tx.execute(insert(table).values(**face).returning(table.c.id))).scalar_one()
-        if row_id is None
-        else row_id
-        for row_id, face in zip(found, faces, strict=True)
-    ]
-
-
-async def _ids_of(
-    connection: AsyncConnection, table: Table, faces: Sequence[Mapping[str, Any]]
-) -> list[int | None]:
-    """Compared in Python: JSON equality is not portable."""
-    known = (await connection.execute(select(table).where(table.c.deleted_at.is_(None)))).all()
-    return [
-        next((row.id for row in known if all(row._mapping[name] == face[name] for name in face)), None)
-        for face in faces
-    ]
 
 
 async def attach(tx: AsyncConnection, interview_id: InterviewId, recording_id: RecordingId) -> None:
@@ -287,13 +233,6 @@ async def trashed(connection: AsyncConnection, limit: int = 50, offset: int = 0)
     """What is in the trash, latest first."""
     statement = select(_t).where(_t.c.visibility == Visibility.TRASHED).order_by(_t.c.updated_at.desc(), _t.c.id)
     return await _load(connection, statement.limit(limit).offset(offset))
-
-
-async def events(connection: AsyncConnection) -> list[Event]:
-    """The events there are, newest first."""
-    event = tables.event
-    rows = await connection.execute(select(event).where(event.c.deleted_at.is_(None)).order_by(event.c.id.desc()))
-    return [Event(row.id, row.names) for row in rows]
 
 
 async def of_recording(connection: AsyncConnection, recording_id: RecordingId) -> list[Interview]:
@@ -441,7 +380,7 @@ async def _load(connection: AsyncConnection, statement: Select[Any]) -> list[Int
             .outerjoin(recording, recording.c.id == _t.c.recording_id)
         )
     ).all()
-    guests = await _guests(connection, [row.id for row in rows])
+    guests = await people.guests_of(connection, [row.id for row in rows])
     withheld = await _withheld(connection, {row.recording_id for row in rows if row.recording_id is not None})
     return [_interview(row, guests.get(row.id, ()), withheld.get(row.recording_id, ())) for row in rows]
 
@@ -460,23 +399,6 @@ async def _withheld(
     for row in rows:
         found[row.recording_id] = (*found.get(row.recording_id, ()), Stretch(row.start_ms, row.end_ms))
     return found
-
-
-async def _guests(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, tuple[Person, ...]]:
-    link, person = tables.interview_guest, tables.person
-    rows = await connection.execute(
-        select(link.c.interview_id, person)
-        .join(person, and_(person.c.id == link.c.person_id, person.c.deleted_at.is_(None)))
-        .where(link.c.interview_id.in_(ids))
-        .order_by(link.c.position)
-    )
-    guests: dict[str, tuple[Person, ...]] = {}
-    for row in rows:
-        guests[row.interview_id] = (
-            *guests.get(row.interview_id, ()),
-            Person(row.id, row.names, row.affiliations),
-        )
-    return guests
 
 
 def _stage(row: Any) -> Stage:  # noqa: ANN401 - a result row

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import cues, recordings, tables, withheld
+from streamarchive.catalogue import cues, media_segments, recordings, tables, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.withheld import WithheldRange
 from streamarchive.models import Asset, MediaSegment, RecordingId, Stretch, TranscriptId
@@ -38,7 +38,7 @@ async def replace_segment(
         values = {"key": stored.key, "size_bytes": stored.size_bytes, "sha256": stored.sha256, "partial": True}
     mine = (table.c.recording_id == segment.recording_id, table.c.sequence == segment.sequence)
     await tx.execute(update(table).where(*mine).values(**values))
-    await recordings.segments_changed(tx, segment.recording_id)
+    await media_segments.note_change(tx, segment.recording_id)
     await doom(tx, purged.id, [segment.key])
 
 

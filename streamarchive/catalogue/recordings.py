@@ -7,7 +7,7 @@ recorder has claimed it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive.catalogue import changes, interviews, streams, tables
 from streamarchive.catalogue.database import now
-from streamarchive.clock import to_ticks
+from streamarchive.clock import TICKS_PER_MS
 from streamarchive.errors import NotFoundError
 from streamarchive.models import (
     Asset,
@@ -34,8 +34,6 @@ from streamarchive.models import (
     Take,
 )
 from streamarchive.protocols import StoredObject
-
-TICKS_PER_MS = 90
 
 
 async def begin(tx: AsyncConnection, stream: Stream, *, has_video: bool) -> RecordingId:
@@ -326,86 +324,6 @@ async def takes(connection: AsyncConnection, recording_id: RecordingId) -> list[
     return [_take(row) for row in await connection.execute(statement)]
 
 
-async def segments(
-    connection: AsyncConnection, recording_id: RecordingId, after_sequence: int = -1
-) -> list[MediaSegment]:
-    """Committed media segments behind `after_sequence`, in order."""
-    table = tables.media_segment
-    statement = select(table).where(
-        table.c.recording_id == recording_id,
-        table.c.sequence > after_sequence,
-        table.c.deleted_at.is_(None),
-    )
-    return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
-
-
-async def segments_of_take(
-    connection: AsyncConnection, take_id: int, after_sequence: int = -1
-) -> list[MediaSegment]:
-    """The same of one take alone: what came before it may be hours."""
-    table = tables.media_segment
-    statement = select(table).where(
-        table.c.take_id == take_id, table.c.sequence > after_sequence, table.c.deleted_at.is_(None)
-    )
-    return [segment_of(row) for row in await connection.execute(statement.order_by(table.c.sequence))]
-
-
-async def segment_at(connection: AsyncConnection, recording_id: RecordingId, at_ms: int) -> MediaSegment | None:
-    """The one that holds this moment of the media clock, else the one before it; None if there are none."""
-    table = tables.media_segment
-    mine = select(table).where(table.c.recording_id == recording_id, table.c.deleted_at.is_(None))
-    begun = mine.where(table.c.start_ticks < to_ticks(at_ms))
-    for statement in (begun.order_by(table.c.sequence.desc()), mine.order_by(table.c.sequence)):
-        row = (await connection.execute(statement.limit(1))).first()
-        if row is not None:
-            return segment_of(row)
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """What changes whenever a media segment of a recording is added, deleted or replaced by a shorter one."""
-
-    newest: int
-    """The sequence number of the last segment; -1 without any."""
-    changes: int
-    """How often segments were deleted or replaced."""
-
-
-async def extent(connection: AsyncConnection, recording_id: RecordingId) -> Extent:
-    """How much there is of it now; asked for with every playlist, so it must not cost more hour by hour."""
-    recording, segment = tables.recording, tables.media_segment
-    newest = select(func.max(segment.c.sequence)).where(segment.c.recording_id == recording_id).scalar_subquery()
-    statement = select(newest, recording.c.segment_changes).where(recording.c.id == recording_id)
-    found = (await connection.execute(statement)).one_or_none()
-    last, changed = found or (None, 0)
-    return Extent(-1 if last is None else last, changed)
-
-
-async def segments_changed(tx: AsyncConnection, recording_id: RecordingId) -> None:
-    """Segments were deleted or replaced in `tx`: what has been read of them is not true any more."""
-    table = tables.recording
-    changed = update(table).where(table.c.id == recording_id)
-    await tx.execute(changed.values(segment_changes=table.c.segment_changes + 1))
-
-
-async def has_segments(connection: AsyncConnection, recording_id: RecordingId) -> bool:
-    """Whether there are any: an upload has none, and those of an old broadcast may have been let go."""
-    table = tables.media_segment
-    mine = select(table.c.id).where(table.c.recording_id == recording_id, table.c.deleted_at.is_(None))
-    return (await connection.execute(mine.limit(1))).first() is not None
-
-
-async def segment(connection: AsyncConnection, recording_id: RecordingId, sequence: int) -> MediaSegment | None:
-    """One of them."""
-    table = tables.media_segment
-    statement = select(table).where(
-        table.c.recording_id == recording_id, table.c.sequence == sequence, table.c.deleted_at.is_(None)
-    )
-    row = (await connection.execute(statement)).one_or_none()
-    return segment_of(row) if row else None
-
-
 async def gaps(connection: AsyncConnection, recording_id: RecordingId) -> list[Gap]:
     """In the order of the media clock; the last may still be open."""
     table = tables.gap
@@ -482,21 +400,4 @@ def _take(row: Any) -> Take:  # noqa: ANN401 - a result row
         origin_pts=row.origin_pts,
         started_at=row.started_at,
         ended_at=row.ended_at,
-    )
-
-
-def segment_of(row: Any) -> MediaSegment:  # noqa: ANN401 - a result row
-    """The segment that a row is."""
-    return MediaSegment(
-        recording_id=row.recording_id,
-        take_id=row.take_id,
-        sequence=row.sequence,
-        key=row.key,
-        size_bytes=row.size_bytes,
-        sha256=row.sha256,
-        start_ticks=row.start_ticks,
-        duration_ticks=row.duration_ticks,
-        pts_ticks=row.pts_ticks,
-        arrived_at=row.arrived_at,
-        partial=row.partial,
     )

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Select, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import changes, interviews, recordings, tables
+from streamarchive.catalogue import changes, interviews, media_segments, tables
 from streamarchive.catalogue.database import now
 from streamarchive.models import AssetKind, JobState, RecordingId, RecordingState, StreamState
 
@@ -70,7 +70,7 @@ async def release(tx: AsyncConnection, recording_id: RecordingId) -> None:
         .where(table.c.recording_id == recording_id, table.c.deleted_at.is_(None))
         .values(deleted_at=await now(tx))
     )
-    await recordings.segments_changed(tx, recording_id)
+    await media_segments.note_change(tx, recording_id)
     for interview_id in await interviews.ids_of_recording(tx, recording_id):
         await changes.publish(tx, "interview", interview_id, {})
 

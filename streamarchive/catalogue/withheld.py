@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import captioning, changes, interviews, outbox, recordings, tables
+from streamarchive.catalogue import captioning, changes, interviews, media_segments, outbox, recordings, tables
 from streamarchive.catalogue.database import now
 from streamarchive.clock import TICKS_PER_MS
 from streamarchive.errors import NotFoundError, UsageError
@@ -163,7 +163,7 @@ async def purged_segments(connection: AsyncConnection, recording_id: RecordingId
         )
     )
     gone = select(table).where(table.c.recording_id == recording_id, table.c.deleted_at.is_not(None), inside)
-    return [recordings.segment_of(row) for row in await connection.execute(gone.order_by(table.c.sequence))]
+    return await media_segments.load(connection, gone)
 
 
 async def deleted(connection: AsyncConnection, recording_id: RecordingId, since: datetime) -> list[Stretch]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from streamarchive import captions, ingest
 from streamarchive.catalogue import database as clock
 from streamarchive.catalogue import interviews, recordings, streams, tracks, withheld
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.cli import console, waiting
 from streamarchive.cli.parser import MEDIA_FORMATS, languages_of
 from streamarchive.errors import MediaError, NotFoundError, StreamArchiveError, UsageError

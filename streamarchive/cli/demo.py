@@ -17,7 +17,7 @@ from pathlib import Path
 
 from streamarchive import ingest
 from streamarchive.catalogue import accounts, interviews, passwords
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.cli import console, serving
 from streamarchive.demo import director, meter, recogniser
 from streamarchive.demo.control import BroadcasterAwayError, BroadcasterClient

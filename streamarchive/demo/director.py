@@ -13,9 +13,9 @@ from pathlib import Path
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings, streams, tables
+from streamarchive.catalogue import interviews, media_segments, streams, tables
 from streamarchive.catalogue.database import Database, now
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.demo.control import BroadcasterAwayError, BroadcasterClient, OnAir
 from streamarchive.errors import ConflictError
 from streamarchive.models import Interview, InterviewId, RecordingId, Stream, StreamState, Visibility
@@ -144,6 +144,6 @@ async def _drop_media(tx: AsyncConnection, recording_id: RecordingId) -> list[st
     await tx.execute(
         update(segment).where(segment.c.recording_id == recording_id).values(deleted_at=await now(tx))
     )
-    await recordings.segments_changed(tx, recording_id)
+    await media_segments.note_change(tx, recording_id)
     await tx.execute(delete(asset).where(asset.c.recording_id == recording_id))
     return keys

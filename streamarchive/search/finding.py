@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import glossary, interviews, transcripts, withheld
+from streamarchive.catalogue import glossary, interviews, people, transcripts, withheld
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import SearchError, SearchUnavailableError
 from streamarchive.models import Cue, CueId, Interview, InterviewId, Role
@@ -129,7 +129,7 @@ async def find_facets(database: Database, index: SearchIndex, query: Query, *, r
     years: Counter[int] = Counter()
     events: Counter[int] = Counter()
     async with database.read() as connection:
-        known = {event.id: event for event in await interviews.events(connection)}
+        known = {event.id: event for event in await people.events(connection)}
         held = await interviews.event_and_date(connection, facets.interviews)
     for interview_id, (event_id, held_at) in held.items():
         years[held_at.year] += facets.interviews[interview_id]
@@ -168,7 +168,7 @@ async def _asked(database: Database, query: Query, role: Role) -> _Asked | None:
         hidden |= await withheld.unsettled(connection)
         pairs = await glossary.pairs(connection)
         if query.events or query.years or query.after or query.before:
-            events = narrowing.named(await interviews.events(connection), query.events) if query.events else None
+            events = narrowing.named(await people.events(connection), query.events) if query.events else None
             meant = await interviews.held(
                 connection, event_ids=events, years=query.years, after=query.after, before=query.before
             )

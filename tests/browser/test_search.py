@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from streamarchive.catalogue import saved_searches, tables
 from streamarchive.catalogue.database import now
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.models import Role
 from tests import people
 from tests.site import draft

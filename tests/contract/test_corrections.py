@@ -24,7 +24,7 @@ from streamarchive.catalogue import (
 )
 from streamarchive.catalogue.corrections import StaleCueError
 from streamarchive.catalogue.database import Database
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.catalogue.revisions import RevisionKind
 from streamarchive.catalogue.suggestions import Suggestion
 from streamarchive.errors import EditError, NotFoundError

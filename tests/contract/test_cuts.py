@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamarchive.catalogue import cuts, interviews, recordings, streams
+from streamarchive.catalogue import cuts, interviews, media_segments, recordings, streams
 from streamarchive.catalogue.database import Database, now
 from streamarchive.errors import UsageError
 from streamarchive.models import Interview, InterviewId, Stage, Stream, StreamId, StreamState
@@ -49,7 +49,7 @@ async def test_the_next_interview_goes_on_with_the_same_recording(database: Data
     async with database.read() as connection:
         assert [one.id for one in await interviews.on_air(connection)] == [following]
         assert [one.id for one in await interviews.archived(connection)] == [air.interview_id]
-        assert len(await recordings.segments(connection, air.recording_id)) == 8
+        assert len(await media_segments.of_recording(connection, air.recording_id)) == 8
 
 
 async def test_the_cut_is_moved_from_either_side_and_never_past_the_end_of_one(database: Database) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from streamarchive import jobs
 from streamarchive.catalogue import changes, interviews, outbox, recordings
 from streamarchive.catalogue.database import Database
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.errors import NotFoundError
 from streamarchive.models import Interview, InterviewId, Role, Stage, Visibility
 from tests import factories

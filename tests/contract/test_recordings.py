@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamarchive.catalogue import changes, purging, recordings, retention, streams, withheld
+from streamarchive.catalogue import changes, media_segments, purging, recordings, retention, streams, withheld
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import DatabaseError, FencedError, NotFoundError
 from streamarchive.models import AssetKind, Gap, GapReason, Recording, RecordingId, RecordingState, StreamState
@@ -22,7 +22,7 @@ async def recording(database: Database, recording_id: RecordingId) -> Recording:
 
 async def sequences(database: Database, recording_id: RecordingId) -> list[int]:
     async with database.read() as connection:
-        return [one.sequence for one in await recordings.segments(connection, recording_id)]
+        return [one.sequence for one in await media_segments.of_recording(connection, recording_id)]
 
 
 async def gaps(database: Database, recording_id: RecordingId) -> list[Gap]:
@@ -55,13 +55,11 @@ async def test_segments_are_read_as_they_were_committed(database: Database) -> N
     committed[2] = replace(committed[2], partial=True)
     await commit(database, air, *committed)
     async with database.read() as connection:
-        assert await recordings.segments(connection, air.recording_id) == committed
-        assert await recordings.segments(connection, air.recording_id, after_sequence=1) == committed[2:]
-        assert await recordings.segment(connection, air.recording_id, 1) == committed[1]
-        assert await recordings.segment(connection, air.recording_id, 7) is None
-        held = [
-            await recordings.segment_at(connection, air.recording_id, ms) for ms in (0, 4_001, 12_000, 60_000)
-        ]
+        assert await media_segments.of_recording(connection, air.recording_id) == committed
+        assert await media_segments.of_recording(connection, air.recording_id, after_sequence=1) == committed[2:]
+        assert await media_segments.get(connection, air.recording_id, 1) == committed[1]
+        assert await media_segments.get(connection, air.recording_id, 7) is None
+        held = [await media_segments.at(connection, air.recording_id, ms) for ms in (0, 4_001, 12_000, 60_000)]
         assert held == [committed[0], committed[1], committed[2], committed[2]]
         [take] = await recordings.takes(connection, air.recording_id)
     assert (take.origin_pts, take.number, take.base_ticks) == (126_000, 0, 0)
@@ -262,7 +260,7 @@ async def work_of_extent(database: Database, recording_id: RecordingId) -> int:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.set_progress_handler(lambda: done.append(1), 1)
         try:
-            await recordings.extent(connection, recording_id)
+            await media_segments.extent(connection, recording_id)
         finally:
             await driver.set_progress_handler(None, 1)
     return len(done)
@@ -285,7 +283,7 @@ async def test_how_much_there_is_differs_whenever_segments_do(database: Database
 
     async def look() -> None:
         async with database.read() as connection:
-            seen.append(await recordings.extent(connection, air.recording_id))
+            seen.append(await media_segments.extent(connection, air.recording_id))
 
     await look()
     await commit(database, air, *(segment(air.take, number) for number in range(3)), first=True)
@@ -296,7 +294,7 @@ async def test_how_much_there_is_differs_whenever_segments_do(database: Database
         await recordings.finish(tx, air.stream, air.recording_id)
         held = await withheld.withhold(tx, air.recording_id, 0, 4_000)
         await withheld.ask_purge(tx, held.id)
-        [first, *_] = await recordings.segments(tx, air.recording_id)
+        [first, *_] = await media_segments.of_recording(tx, air.recording_id)
         await purging.replace_segment(tx, held, first, StoredObject("shorter", first.size_bytes, first.sha256))
     await look()
     async with database.write() as tx:

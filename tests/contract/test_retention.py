@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import cuts, interviews, recordings, retention, withheld
+from streamarchive.catalogue import cuts, interviews, media_segments, recordings, retention, withheld
 from streamarchive.catalogue.database import Database
 from streamarchive.models import AssetKind, JobState, RecordingId
 from streamarchive.protocols import StoredObject
@@ -108,13 +108,13 @@ async def test_a_failed_job_stands_against_it_and_its_own_does_not(database: Dat
 async def test_released_segments_are_known_by_their_files_until_nobody_needs_those(database: Database) -> None:
     air = await finished(database)
     async with database.read() as connection:
-        keys = [one.key for one in await recordings.segments(connection, air.recording_id)]
+        keys = [one.key for one in await media_segments.of_recording(connection, air.recording_id)]
         assert await retention.released_keys(connection, air.recording_id) == []
         assert not await retention.were_released(connection, air.recording_id)
     async with database.write() as tx:
         await retention.release(tx, air.recording_id)
     async with database.read() as connection:
-        assert await recordings.segments(connection, air.recording_id) == []
+        assert await media_segments.of_recording(connection, air.recording_id) == []
         assert await retention.released_keys(connection, air.recording_id) == list(dict.fromkeys(keys))
         assert await retention.were_released(connection, air.recording_id)
     assert await due(database) == []

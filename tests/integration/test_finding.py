@@ -14,7 +14,7 @@ from sqlalchemy import insert
 
 from streamarchive.catalogue import interviews, recordings, tables
 from streamarchive.catalogue.database import now
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.models import InterviewId, Role, Visibility
 from streamarchive.protocols import Results, SearchIndex, Sort, Total
 from streamarchive.search import feed, finding

@@ -12,7 +12,15 @@ import pytest
 from sqlalchemy import update
 
 from streamarchive import ingest, jobs, withholding
-from streamarchive.catalogue import corrections, interviews, recordings, tables, transcripts, withheld
+from streamarchive.catalogue import (
+    corrections,
+    interviews,
+    media_segments,
+    recordings,
+    tables,
+    transcripts,
+    withheld,
+)
 from streamarchive.ingest import Details
 from streamarchive.media import commands
 from streamarchive.media.probe import probe
@@ -114,7 +122,7 @@ async def check_gone(services, recording_id, samples):
     assert {path.name for path in files_with(folder, [CANARY.encode()])} <= {"search.sqlite", "search.sqlite-wal"}
     async with services.database.read() as connection:
         cues = await transcripts.of_recording(connection, recording_id)
-        segments = await recordings.segments(connection, recording_id)
+        segments = await media_segments.of_recording(connection, recording_id)
         [kept] = await withheld.of_recording(connection, recording_id)
     assert [cue.text for cue in cues] == ["fine at 1000", "fine at 9500"]
     assert kept.purged_at is not None

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from streamarchive import jobs
-from streamarchive.catalogue import cuts, interviews, recordings, tables
+from streamarchive.catalogue import cuts, interviews, media_segments, recordings, tables
 from streamarchive.catalogue import retention as rules
 from streamarchive.models import AssetKind, JobState
 from streamarchive.protocols import StoredObject
@@ -83,7 +83,7 @@ async def test_segments_go_when_the_file_is_verified_and_the_days_are_over(servi
     assert await has_whole_copy(services, recording_id)
     async with services.database.read() as connection:
         assert await rules.were_released(connection, recording_id)
-        assert await recordings.segment(connection, recording_id, 0) is None
+        assert await media_segments.get(connection, recording_id, 0) is None
     assert await asked(services) is None
     async with services.database.write() as tx:
         await jobs.enqueue(tx, "finalise", str(recording_id), recording_id=recording_id)

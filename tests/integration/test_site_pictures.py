@@ -8,7 +8,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
-from streamarchive.catalogue import interviews, recordings, retention, withheld
+from streamarchive.catalogue import interviews, media_segments, recordings, retention, withheld
 from streamarchive.media import thumbnails
 from streamarchive.media.loudness import Loudness
 from streamarchive.models import AssetKind, Stretch, Visibility
@@ -88,7 +88,7 @@ async def test_whoever_waits_for_a_picture_does_not_get_one_that_was_withheld_me
     broadcast = await site.go_live({"en": "On air"})
     await broadcast.add_segments(2)
     async with site.services.database.read() as connection:
-        segments = tuple(await recordings.segments(connection, broadcast.recording_id))
+        segments = tuple(await media_segments.of_recording(connection, broadcast.recording_id))
     recorded = Recorded(broadcast.recording_id, segments=segments)
     interview = await site.interview(broadcast.interview_id)
     pictures = live_pictures.LivePictures(site.services.store)

@@ -9,7 +9,7 @@ import random
 import aiohttp
 import pytest
 
-from streamarchive.catalogue import cuts, purging, recordings, withheld
+from streamarchive.catalogue import cuts, media_segments, purging, withheld
 from streamarchive.protocols import StoredObject
 from tests.site import SEGMENT_MS
 from web import playlists
@@ -33,9 +33,10 @@ class Watched:
     async def playlist(self, kept):
         interview = await self.site.interview(self.broadcast.interview_id)
         async with self.site.services.database.read() as connection:
-            extent = await recordings.extent(connection, self.broadcast.recording_id)
+            extent = await media_segments.extent(connection, self.broadcast.recording_id)
         recorded = await kept.recorded(self.broadcast.recording_id, extent)
-        return interview, recorded, await kept.playlist(interview, recorded, grows=True)
+        found = await kept.playlist(interview, self.broadcast.recording_id, extent, grows=True)
+        return interview, recorded, found
 
     async def check(self):
         interview, recorded, found = await self.playlist(self.kept)
@@ -69,7 +70,7 @@ class Watched:
             return
         held = self.ranges.pop(pace.randrange(len(self.ranges)))
         async with self.site.services.database.read() as connection:
-            segments = await recordings.segments(connection, self.broadcast.recording_id)
+            segments = await media_segments.of_recording(connection, self.broadcast.recording_id)
         async with self.site.services.database.write() as tx:
             await withheld.ask_purge(tx, held.id)
             for one in segments:
@@ -114,7 +115,7 @@ async def test_it_is_read_and_written_once_for_all_who_ask(site, monkeypatch):
     watched = Watched(site, await site.go_live({"en": "On air"}))
     await watched.broadcast.add_segments(5)
     written, read = [], []
-    write, segments = playlists.write, recordings.segments
+    write, segments = playlists.write, media_segments.of_recording
 
     def counted(*args, **options):
         written.append(args)
@@ -127,7 +128,7 @@ async def test_it_is_read_and_written_once_for_all_who_ask(site, monkeypatch):
 
     monkeypatch.setattr(playlists, "write", counted)
     await watched.playlist(watched.kept)
-    monkeypatch.setattr(recordings, "segments", seen)
+    monkeypatch.setattr(media_segments, "of_recording", seen)
     await watched.broadcast.add_segments(1)
     found = await asyncio.gather(*(watched.playlist(watched.kept) for _ in range(50)))
     assert len({playlist.etag for _, _, playlist in found}) == 1

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from streamarchive import jobs, webhooks
 from streamarchive.catalogue import cuts, saved_searches, tables
 from streamarchive.catalogue.database import now
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.models import JobState, Role, Visibility
 from tests import people, services
 from tests.people import Client

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from multidict import MultiMapping
 
-from streamarchive.catalogue.interviews import Guest
+from streamarchive.catalogue.people import Guest
 from streamarchive.errors import UsageError
 from streamarchive.ingest import Details
 from streamarchive.models import Interview, Visibility

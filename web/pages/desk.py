@@ -11,7 +11,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import ingest, jobs, text
-from streamarchive.catalogue import interviews, uploads
+from streamarchive.catalogue import interviews, people, uploads
 from streamarchive.catalogue.database import now
 from streamarchive.errors import UsageError
 from streamarchive.media import disk
@@ -178,6 +178,6 @@ async def form_context(
     return {
         "typed": typed,
         "offered": [(code, language.name_of(code)) for code in offered],
-        "events": await interviews.events(connection),
+        "events": await people.events(connection),
         "blank": details.TypedGuest(),
     }

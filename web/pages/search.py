@@ -10,7 +10,7 @@ from datetime import timedelta
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings, withheld
+from streamarchive.catalogue import interviews, media_segments, recordings, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.models import Asset, AssetKind, CueId, InterviewId, Recording, RecordingId, Stage
 from streamarchive.protocols import Query, Sort, Total
@@ -212,7 +212,7 @@ async def _ages(
         if item.interview.stage is not Stage.LIVE or recording_id is None:
             continue
         for hit in _hits(item):
-            segment = await recordings.segment_at(connection, recording_id, hit.cue.end_ms)
+            segment = await media_segments.at(connection, recording_id, hit.cue.end_ms)
             if segment is not None:
                 ages[hit.cue.id] = said_ago(segment, hit.cue.end_ms, moment_now)
     return ages
