@@ -450,7 +450,7 @@ class MediaStore(Protocol):
         """Forget it; no error if it is gone."""
 
     async def free_fraction(self) -> float | None:
-        """How much of the disk is free, 0 to 1; None where that has no meaning."""
+        """How much is free of the disk that media lie on, or wait on to be sent, 0 to 1; None: nobody knows."""
 
     async def close(self) -> None:
         """Release connections."""

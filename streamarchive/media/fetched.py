@@ -22,7 +22,7 @@ class Fetched:
 
     def __init__(self, folder: Path) -> None:
         """`folder` comes into being with the first file."""
-        self._folder = folder
+        self.folder = folder
 
     @asynccontextmanager
     async def file(self, name: str) -> AsyncIterator[tuple[Path, BinaryIO]]:
@@ -35,18 +35,18 @@ class Fetched:
 
     def tidy(self) -> None:
         """Delete what processes that were killed have left behind. Blocks."""
-        if not self._folder.is_dir():
+        if not self.folder.is_dir():
             return
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             with contextlib.suppress(OSError), path.open("rb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
 
     def _begin(self, name: str) -> tuple[Path, BinaryIO]:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.tidy()
         while True:
-            path = self._folder / f"{secrets.token_hex(8)}-{name}"
+            path = self.folder / f"{secrets.token_hex(8)}-{name}"
             stream = path.open("xb")
             fcntl.flock(stream, fcntl.LOCK_EX)
             if os.fstat(stream.fileno()).st_nlink:

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 
 from streamarchive.errors import StorageError
+from streamarchive.media import disk
 from streamarchive.media.descriptors import opened
-from streamarchive.media.disk import FULL
 from streamarchive.media.stores import sync_folder
 from streamarchive.models import UploadId
 
@@ -86,11 +86,8 @@ class Incoming:
 
     def room_bytes(self) -> int:
         """How much may still come before the disk is too full; less than 0 if it is. Blocks."""
-        folder = self._folder
-        while not folder.exists():
-            folder = folder.parent
-        usage = shutil.disk_usage(folder)
-        return usage.free - int(usage.total * FULL)
+        found = disk.usage(self._folder)
+        return found.free - int(found.total * disk.FULL)
 
     async def open(self, path: Path) -> IncomingFile:
         """Begin a file of this folder. Raises `StorageError`."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamarchive.errors import NotFoundError, StorageError
+from streamarchive.media import disk
 from streamarchive.media.buckets import Bucket, is_beyond_the_end, lacks_bucket
 from streamarchive.media.fetched import Fetched
 from streamarchive.media.stores import CHUNK_BYTES, HASH_LENGTH, hash_file, key_parts
@@ -123,8 +124,9 @@ class S3Store:
                     raise
 
     async def free_fraction(self) -> float | None:
-        """A bucket has no end that could be seen from here."""
-        return None
+        """Of the disk on which media wait for the bucket; that itself has no end to be seen from here."""
+        with _local_trouble("cannot measure the disk"):
+            return (await asyncio.to_thread(disk.usage, self._fetched.folder)).free_fraction
 
     async def close(self) -> None:
         """Connections close by themselves."""

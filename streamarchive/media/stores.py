@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from streamarchive.errors import NotFoundError, SettingsError, StorageError
+from streamarchive.media import disk
 from streamarchive.protocols import MediaStore, StoredObject
 
 HASH_LENGTH = 32
@@ -142,20 +143,13 @@ class FileStore:
     async def free_fraction(self) -> float | None:
         """How much of the disk is free, 0 to 1."""
         with _translated("cannot measure the disk"):
-            usage = await asyncio.to_thread(self._usage)
-        return usage.free / usage.total if usage.total else None
+            return (await asyncio.to_thread(disk.usage, self._root)).free_fraction
 
     async def close(self) -> None:
         """Nothing is held open."""
 
     def _path(self, key: str) -> Path:
         return self._root.joinpath(*key_parts(key))
-
-    def _usage(self) -> shutil._ntuple_diskusage:
-        folder = self._root.absolute()
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder)
 
     def _adopt(self, file: Path, prefix: str, suffix: str, given_up: threading.Event) -> StoredObject:
         digest = hash_file(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -203,9 +204,9 @@ async def test_a_trial_leaves_nothing(store, tmp_path):
     assert not list((tmp_path / "media").glob("*"))
 
 
-async def test_free_space_is_a_fraction_where_it_has_a_meaning(store):
-    free = await store.free_fraction()
-    assert 0 <= free <= 1 if isinstance(store, FileStore) else free is None
+async def test_free_space_is_a_fraction_of_the_disk_here(store, tmp_path):
+    here = shutil.disk_usage(tmp_path)
+    assert await store.free_fraction() == pytest.approx(here.free / here.total, abs=0.01)
 
 
 @pytest.mark.parametrize("url", ["file://host/path", "file:relative", "http://x/"])
