@@ -169,7 +169,7 @@ async def test_housekeeping_deletes_what_nobody_needs_and_nothing_else(services,
 async def test_a_disk_that_is_nearly_full_refuses_and_leaves_nothing(tmp_path, monkeypatch):
     incoming = Incoming(tmp_path / "incoming")
     monkeypatch.setattr("streamarchive.media.incoming._SYNC_BYTES", 1000)
-    monkeypatch.setattr("streamarchive.media.incoming.FULL", 1.1)
+    monkeypatch.setattr("streamarchive.media.disk.FULL", 1.1)
     with pytest.raises(StorageError, match="nearly full"):
         async with await incoming.open(incoming.media(1)) as file:
             await file.write(b"x" * 2_000_000)
