@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def is_busy(pid: int) -> bool:
+    """Whether it is ffmpeg by now, and not only starting."""
+    name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    return "ffmpeg" in name and int(rest.split()[11]) > 10
 
 
 async def test_leaving_the_block_ends_the_process():
@@ -73,15 +80,18 @@ async def test_the_last_message_is_kept(tmp_path):
 
 
 PARENT = """
-import asyncio, sys
+import asyncio, sys, threading
 from streamarchive.media import sandbox
 from streamarchive.media.process import FfmpegProcess
 
 async def main():
-    arguments = ["-re", "-f", "lavfi", "-i", "sine=440", "-f", "null", "-"]
-    process = (await sandbox.start(arguments, sandbox.DECODE) if sys.argv[1] == "caged"
-               else await FfmpegProcess.start(arguments))
-    print(process.pid, flush=True)
+    for _ in range(24):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    arguments = ["-f", "lavfi", "-i", "sine=440:r=48000", "-af", "aresample=16000:async=1", "-f", "null", "-"]
+    for _ in range(12):
+        process = (await sandbox.start(arguments, sandbox.DECODE) if sys.argv[1] == "caged"
+                   else await FfmpegProcess.start(arguments))
+        print(process.pid, flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -90,6 +100,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("how", ["free", "caged"])
 async def test_no_ffmpeg_outlives_a_parent_that_is_killed(how):
+    """Not one of many, busy with their memory, when a process with threads dies thread by thread."""
     if not leash():
         pytest.skip("there is no setpriv here")
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
@@ -97,16 +108,26 @@ async def test_no_ffmpeg_outlives_a_parent_that_is_killed(how):
         sys.executable, "-c", PARENT, how, stdout=asyncio.subprocess.PIPE, env=environment
     )
     assert parent.stdout is not None
-    pid = int(await parent.stdout.readline())
-    name = Path(f"/proc/{pid}/comm")
-    await asyncio.to_thread(until, lambda: "ffmpeg" in name.read_text(), "ffmpeg in its cage")
+    pids = [int(await parent.stdout.readline()) for _ in range(12)]
+    await asyncio.to_thread(until, lambda: all(is_busy(pid) for pid in pids), "ffmpeg at work in its cage")
     parent.kill()
     await parent.wait()
 
     async def ended() -> bool:
-        return not is_running(pid)
+        return not any(is_running(pid) for pid in pids)
 
     await until_async(ended, "ffmpeg to end with its parent")
+
+
+def test_the_leash_is_one_that_no_program_can_mishear():
+    if not leash():
+        pytest.skip("there is no setpriv here")
+    ask = (
+        "import ctypes; signal = ctypes.c_int(); "
+        "ctypes.CDLL(None).prctl(2, ctypes.byref(signal), 0, 0, 0); print(signal.value)"
+    )
+    answer = subprocess.run([*leash(), sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) == signal.SIGKILL
 
 
 async def test_a_caged_ffmpeg_has_no_network(tmp_path):
