@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import captions, jobs
-from streamarchive.catalogue import interviews, recordings, transcripts, uploads
+from streamarchive.catalogue import assets, interviews, recordings, transcripts, uploads
 from streamarchive.catalogue.database import Database
 from streamarchive.catalogue.people import Guest
 from streamarchive.errors import MediaError, UnreadableCaptionsError, UnreadableMediaError
@@ -176,7 +176,7 @@ async def take_upload(
 async def _drop_unless_kept(database: Database, store: MediaStore, key: str) -> None:
     """Nothing half-made stays; but a commit whose answer was lost is a commit."""
     async with database.read() as connection:
-        kept = await recordings.uses(connection, key)
+        kept = await assets.known(connection, [key])
     if not kept:
         await store.delete(key)
 
@@ -221,7 +221,7 @@ async def _catalogue(
     recording_id = await recordings.create_uploaded(
         tx, interview_id, duration_ms=info.duration_ms, has_video=info.has_video, damage=info.damage
     )
-    await recordings.put_asset(tx, recording_id, AssetKind.ORIGINAL, stored, _media_type(info), stored.sha256)
+    await assets.put(tx, recording_id, AssetKind.ORIGINAL, stored, _media_type(info), stored.sha256)
     await jobs.enqueue(tx, jobs.FINALISE, str(recording_id), recording_id=recording_id)
     if lines is None:
         await jobs.enqueue(tx, jobs.TRANSCRIBE, str(recording_id), recording_id=recording_id)

@@ -277,6 +277,12 @@ async def parked(connection: AsyncConnection, recording_ids: Collection[Recordin
     return {row.recording_id for row in await connection.execute(statement)}
 
 
+async def running(connection: AsyncConnection) -> int:
+    """How many are being done at this moment."""
+    statement = select(func.count()).select_from(_t).where(_t.c.state == JobState.RUNNING)
+    return int((await connection.execute(statement)).scalar_one())
+
+
 async def seconds_to_next(connection: AsyncConnection, kinds: Sequence[str], *, below: int = 100) -> float | None:
     """How long until a waiting or abandoned job of these kinds may be claimed, 0 if now; None if there is none.
 

@@ -428,6 +428,16 @@ class StoredObject:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """A file as a store lists it."""
+
+    key: str
+    size_bytes: int
+    changed_at: datetime
+    """When it came into the store, or later."""
+
+
 class MediaStore(Protocol):
     """Keeps media under immutable keys. Nothing outside it knows a path.
 
@@ -445,6 +455,12 @@ class MediaStore(Protocol):
 
     def local(self, key: str) -> AbstractAsyncContextManager[Path]:
         """A local file with these bytes, for ffmpeg; do not change or keep it."""
+
+    def listing(self, folder: str = "") -> AsyncIterator[Sequence[ListedObject]]:
+        """Every file below a folder (``recordings/7/``; all there are without one), page by page, in no order.
+
+        One that comes or goes meanwhile may be in it or not.
+        """
 
     async def delete(self, key: str) -> None:
         """Forget it; no error if it is gone."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web as http
 
-from streamarchive.catalogue import interviews, recordings, streams, transcripts
+from streamarchive.catalogue import assets, interviews, recordings, streams, transcripts
 from streamarchive.clock import to_ticks
 from streamarchive.media.segments import read_times
 from streamarchive.media.thumbnails import plan
@@ -230,7 +230,7 @@ class Site:
         details = plan(LENGTH_MS, 640, 360).details() if kind is AssetKind.THUMBNAILS else {}
         stored = await self.keep(file, "assets", suffix)
         async with self.services.database.write() as tx:
-            await recordings.put_asset(tx, recording_id, kind, stored, media_type, "test", details=details)
+            await assets.put(tx, recording_id, kind, stored, media_type, "test", details=details)
 
     async def transcribe(self, recording_id: RecordingId, lines: Sequence[CueDraft], note: str = "") -> None:
         """A final pass that heard these lines."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 import ffmpeg
 
 from streamarchive import jobs
-from streamarchive.catalogue import interviews, media_segments, recordings, streams
+from streamarchive.catalogue import assets, interviews, media_segments, streams
 from streamarchive.media import commands
 from workers import finaliser
 from workers.folders import Folders
@@ -49,6 +49,6 @@ async def finalise(services):
 
 async def assets_of(services, recording_id):
     async with services.database.read() as connection:
-        return await recordings.assets(connection, recording_id), await media_segments.of_recording(
+        return await assets.of_recording(connection, recording_id), await media_segments.of_recording(
             connection, recording_id
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import media_segments, recordings, retention, withheld
+from streamarchive.catalogue import assets, media_segments, recordings, retention, withheld
 from streamarchive.errors import ConflictError, GoneError, NotFoundError
 from streamarchive.media import playlists as hls
 from streamarchive.media import thumbnails
@@ -97,7 +97,7 @@ async def thumbnail_map(request: web.Request) -> web.StreamResponse:
 
 async def _asset(connection: AsyncConnection, interview: Interview, kind: AssetKind) -> Asset:
     """The one way to a file of a recording: what an interview may not show has not been made for it."""
-    made = await recordings.assets(connection, _recording_of(interview))
+    made = await assets.of_recording(connection, _recording_of(interview))
     found = withheld.given(interview, made).get(kind)
     if found is None and kind in made and interview.withheld:
         raise ConflictError(

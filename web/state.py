@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
 from streamarchive.catalogue import (
+    assets,
     captioning,
     changes,
     media_segments,
@@ -111,7 +112,7 @@ async def load_state(connection: AsyncConnection, interview: Interview) -> State
     return State(
         interview=interview,
         recording=await recordings.get(connection, recording_id),
-        assets=withheld.given(interview, await recordings.assets(connection, recording_id)),
+        assets=withheld.given(interview, await assets.of_recording(connection, recording_id)),
         jobs=tuple(await jobs.of_recording(connection, recording_id)),
         stream=attached[0] if attached else None,
         runs=tuple(await transcripts.runs(connection, recording_id)),

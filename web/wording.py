@@ -1,4 +1,4 @@
-"""Times and languages as people write them."""
+"""Times, sizes and languages as people write them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ def clock(ms: int) -> str:
     seconds = max(ms, 0) // 1000
     hours, minutes, seconds = seconds // 3600, seconds // 60 % 60, seconds % 60
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: int) -> str:
+    """A number of bytes for people: `3.2 GB`."""
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit > 1 else f"{value:.0f} {_UNITS[unit]}"
 
 
 def duration(ms: int, gettext: Gettext) -> str:

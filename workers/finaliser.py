@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import media_segments, recordings, withheld
+from streamarchive.catalogue import assets, media_segments, recordings, withheld
 from streamarchive.errors import MediaError, NotFoundError, UnverifiedError
 from streamarchive.media import assembly, disk, packets, thumbnails, waveform
 from streamarchive.media.probe import MediaInfo, probe
@@ -78,7 +78,7 @@ async def finalise(job: JobRun) -> None:
         material = await _material(connection, recording, shown)
         is_made = await _is_made(connection, material, recording_id)
     if is_made:
-        done = await _keep(job, recording, (), material.origin, shown)
+        done = await _keep(job, recording, (), material.origin, shown, leftovers=())
     else:
         done = await _make(job, recording, material, shown)
     if not done:
@@ -88,13 +88,14 @@ async def finalise(job: JobRun) -> None:
 async def _make(job: JobRun, recording: Recording, material: Material, shown: list[Stretch]) -> bool:
     """Make them all and keep them; False as `_keep` says."""
     disk.require_room(await job.services.store.free_fraction())
+    leftovers = await _leftovers(job.services, recording.id)
     async with workshop(job.services, jobs.FINALISE, recording.id, material.origin) as folder:
         main, info = await _main(job, material, folder)
         found = await _verified(job, material, main, info, folder)
         picture_at_ms = _picture_at(material.left_out, recording.duration_ms)
         made = [main, *await _more(main, info, found, picture_at_ms, folder)]
         made = [item if item.shows else replace(item, shows=tuple(shown)) for item in made]
-        return await _keep(job, recording, made, material.origin, shown)
+        return await _keep(job, recording, made, material.origin, shown, leftovers)
 
 
 async def _shown(connection: AsyncConnection, recording: Recording) -> list[Stretch]:
@@ -125,18 +126,18 @@ async def _material(connection: AsyncConnection, recording: Recording, shown: li
     segments = await media_segments.of_recording(connection, recording.id)
     if segments:
         return Takes(segments, left_out)
-    files = await recordings.assets(connection, recording.id)
+    files = await assets.of_recording(connection, recording.id)
     if AssetKind.ORIGINAL not in files:
         raise NotFoundError(f"the recording {recording.id} has no media")
     # An upload, or what the segments of a broadcast have gone for.
-    origins = await recordings.made_from(connection, recording.id)
+    origins = await assets.made_from(connection, recording.id)
     return Upload(recording, files[AssetKind.ORIGINAL], origins[AssetKind.ORIGINAL], left_out)
 
 
 async def _is_made(connection: AsyncConnection, material: Material, recording_id: RecordingId) -> bool:
     """Whether its files have been made of it."""
-    files = await recordings.assets(connection, recording_id)
-    origins = await recordings.made_from(connection, recording_id)
+    files = await assets.of_recording(connection, recording_id)
+    origins = await assets.made_from(connection, recording_id)
     main = files.get(AssetKind.MP4) or files.get(AssetKind.M4A)
     return main is not None and main.verified and origins[main.kind] == material.origin
 
@@ -203,22 +204,41 @@ async def _poster(main: Made, at_ms: int, folder: Path) -> list[Made]:
     return [poster]
 
 
+def _folder(recording_id: RecordingId) -> str:
+    """Where in the store its files are, and nothing that others put there."""
+    return f"recordings/{recording_id}/"
+
+
+async def _leftovers(services: Services, recording_id: RecordingId) -> list[str]:
+    """What an attempt has put into the store that was killed before it could tell the catalogue."""
+    listed = [each.key async for page in services.store.listing(_folder(recording_id)) for each in page]
+    async with services.database.read() as connection:
+        known = await assets.known(connection, listed)
+    return [key for key in listed if key not in known]
+
+
 async def _keep(
-    job: JobRun, recording: Recording, made: Sequence[Made], origin: str, shown: list[Stretch]
+    job: JobRun,
+    recording: Recording,
+    made: Sequence[Made],
+    origin: str,
+    shown: list[Stretch],
+    leftovers: Sequence[str],
 ) -> bool:
-    """Into the store, then into the catalogue together with the end of the job.
+    """Into the store, then into the catalogue together with the end of the job; then leftovers go.
 
     False, with nothing kept, if what may be shown or what it is made of has changed meanwhile: whoever changed it
     has found this job under way and relies on it.
     """
-    store, prefix = job.services.store, f"recordings/{recording.id}/"
-    stored = [(item, await store.adopt(item.file, prefix, _SUFFIXES[item.kind])) for item in made]
-    replaced = []
+    store, folder = job.services.store, _folder(recording.id)
+    stored = [(item, await store.adopt(item.file, folder, _SUFFIXES[item.kind])) for item in made]
+    replaced: list[str | None] = []
     async with job.services.database.write() as tx:
         await withheld.hold(tx, recording.id)
-        current = await _is_current(tx, recording, origin, shown)
+        await jobs.require_held(tx, job.job)
+        current = await _is_current(tx, recording, origin, shown, made)
         for item, kept in stored if current else ():
-            old = await recordings.put_asset(
+            old = await assets.put(
                 tx,
                 recording.id,
                 item.kind,
@@ -232,18 +252,22 @@ async def _keep(
             replaced.append(old)
         if current:
             await job.finish(tx)
-        unused = [kept.key for _, kept in stored if not await recordings.uses(tx, kept.key)]
-    for key in replaced if current else unused:
-        if key is not None:
+        spare = [*leftovers, *(key for key in replaced if key)] if current else [kept.key for _, kept in stored]
+        known = await assets.known(tx, spare)
+    for key in spare:
+        if key not in known:
             await store.delete(key)
     return current
 
 
 async def _is_current(
-    connection: AsyncConnection, recording: Recording, origin: str, shown: list[Stretch]
+    connection: AsyncConnection, recording: Recording, origin: str, shown: list[Stretch], made: Sequence[Made]
 ) -> bool:
-    """Whether what may be shown is as it was, and what files are made of: some of it may be gone for good."""
-    return (
-        await _shown(connection, recording) == shown
-        and (await _material(connection, recording, shown)).origin == origin
-    )
+    """Whether what may be shown is as it was, and what files are made of: some of it may be gone for good.
+
+    Where nothing was made, because it had been, that has to be so still: a file may have been found damaged.
+    """
+    if await _shown(connection, recording) != shown:
+        return False
+    material = await _material(connection, recording, shown)
+    return material.origin == origin and (bool(made) or await _is_made(connection, material, recording.id))

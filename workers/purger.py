@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamarchive import jobs, withholding
-from streamarchive.catalogue import media_segments, purging, recordings, withheld
+from streamarchive.catalogue import assets, media_segments, purging, recordings, withheld
 from streamarchive.catalogue.withheld import WithheldRange
 from streamarchive.clock import TICKS_PER_MS
 from streamarchive.errors import NotFoundError
@@ -101,7 +101,7 @@ async def _purge_files(
 ) -> None:
     """Files with any of it go; an upload is the only one of its kind, so what is left of it takes its place."""
     async with job.services.database.read() as connection:
-        files = await recordings.assets(connection, recording.id)
+        files = await assets.of_recording(connection, recording.id)
     for kind, asset in files.items():
         if asset.shows and not any(purged.stretch.meets(s.start_ms, s.end_ms) for s in asset.shows):
             continue
@@ -114,7 +114,7 @@ async def _purge_files(
         made, media_type = await _make_upload_again(job, asset, gone, folder)
         stored = await job.services.store.adopt(made, "original/", made.suffix)
         async with job.services.database.write() as tx:
-            await recordings.put_asset(tx, recording.id, kind, stored, media_type, stored.sha256, left)
+            await assets.put(tx, recording.id, kind, stored, media_type, stored.sha256, left)
             await purging.doom(tx, purged.id, [asset.key])
 
 
@@ -131,6 +131,7 @@ async def _make_upload_again(job: JobRun, original: Asset, gone: Stretch, folder
 async def _delete_doomed(job: JobRun, purged: WithheldRange) -> None:
     async with job.services.database.read() as connection:
         doomed = (await withheld.get(connection, purged.id)).doomed
-        unused = await purging.unused(connection, doomed)
-    for key in unused:
-        await job.services.store.delete(key)
+        known = await assets.known(connection, doomed)
+    for key in doomed:
+        if key not in known:
+            await job.services.store.delete(key)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import media_segments, recordings, withheld
+from streamarchive.catalogue import assets, media_segments, withheld
 from streamarchive.catalogue import retention as rules
 from streamarchive.errors import NotFoundError, UnverifiedError
 from streamarchive.models import Asset, AssetKind, RecordingId
@@ -62,22 +62,20 @@ async def release(job: JobRun) -> None:
 async def _make_original(tx: AsyncConnection, file: Asset) -> None:
     """From now on the file is what others are made from, and nothing replaces it."""
     stored = StoredObject(file.key, file.size_bytes, file.sha256)
-    origin = (await recordings.made_from(tx, file.recording_id))[file.kind]
-    await recordings.put_asset(
-        tx, file.recording_id, AssetKind.ORIGINAL, stored, file.media_type, origin, verified=True
-    )
+    origin = (await assets.made_from(tx, file.recording_id))[file.kind]
+    await assets.put(tx, file.recording_id, AssetKind.ORIGINAL, stored, file.media_type, origin, verified=True)
 
 
 async def _has(tx: AsyncConnection, file: Asset) -> bool:
-    current = (await recordings.assets(tx, file.recording_id)).get(file.kind)
+    current = (await assets.of_recording(tx, file.recording_id)).get(file.kind)
     return current is not None and current.key == file.key
 
 
 async def _sound_file(services: Services, recording_id: RecordingId) -> Asset | None:
     """The verified file made of exactly these segments, read once more; None if it was made of others."""
     async with services.database.read() as connection:
-        files = await recordings.assets(connection, recording_id)
-        origins = await recordings.made_from(connection, recording_id)
+        files = await assets.of_recording(connection, recording_id)
+        origins = await assets.made_from(connection, recording_id)
         origin = Takes(await media_segments.of_recording(connection, recording_id)).origin
     for kind in (AssetKind.MP4, AssetKind.M4A):
         if kind in files and files[kind].verified and origins[kind] == origin:

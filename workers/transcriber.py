@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from streamarchive import jobs
-from streamarchive.catalogue import interviews, media_segments, recordings, transcripts
+from streamarchive.catalogue import assets, interviews, media_segments, recordings, transcripts
 from streamarchive.catalogue.transcripts import Run
 from streamarchive.clock import to_ms
 from streamarchive.editing.rendition import Rendition
@@ -230,7 +230,7 @@ async def _source(services: Services, recording_id: RecordingId) -> _Source:
     async with services.database.read() as connection:
         recording = await recordings.get(connection, recording_id)
         shown_in = await interviews.of_recording(connection, recording_id)
-        files = await recordings.assets(connection, recording_id)
+        files = await assets.of_recording(connection, recording_id)
         takes = await recordings.takes(connection, recording_id)
         segments = await media_segments.of_recording(connection, recording_id)
         expected = await expectations.expected(connection, shown_in, services.settings)

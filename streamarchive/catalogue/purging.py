@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import cues, media_segments, recordings, tables, withheld
+from streamarchive.catalogue import cues, media_segments, tables, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.catalogue.withheld import WithheldRange
 from streamarchive.models import Asset, MediaSegment, RecordingId, Stretch, TranscriptId
@@ -56,14 +56,6 @@ async def doom(tx: AsyncConnection, range_id: int, keys: Sequence[str]) -> None:
         listed = listed.with_for_update(key_share=True)
     doomed = list(dict.fromkeys([*(await tx.execute(listed)).scalar_one(), *keys]))
     await tx.execute(update(_t).where(_t.c.id == range_id).values(doomed=doomed))
-
-
-async def unused(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
-    """Those of these keys that nothing in the catalogue has any more."""
-    table = tables.media_segment
-    held = select(table.c.key).where(table.c.key.in_(keys), table.c.deleted_at.is_(None))
-    segments = set((await connection.execute(held)).scalars())
-    return [key for key in keys if key not in segments and not await recordings.uses(connection, key)]
 
 
 async def forget_words(tx: AsyncConnection, purged: WithheldRange) -> None:

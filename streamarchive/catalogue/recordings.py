@@ -1,4 +1,4 @@
-"""Recordings: takes, media segments, gaps and the files made of them.
+"""Recordings: takes, media segments and gaps. Their files are in `streamarchive.catalogue.assets`.
 
 Everything a recorder writes is fenced: it passes its `Stream` as claimed, and gets a `FencedError` once another
 recorder has claimed it.
@@ -6,7 +6,7 @@ recorder has claimed it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,8 +19,6 @@ from streamarchive.catalogue.database import now
 from streamarchive.clock import TICKS_PER_MS
 from streamarchive.errors import NotFoundError
 from streamarchive.models import (
-    Asset,
-    AssetKind,
     Gap,
     GapReason,
     InterviewId,
@@ -30,10 +28,8 @@ from streamarchive.models import (
     RecordingState,
     Stream,
     StreamState,
-    Stretch,
     Take,
 )
-from streamarchive.protocols import StoredObject
 
 
 async def begin(tx: AsyncConnection, stream: Stream, *, has_video: bool) -> RecordingId:
@@ -231,59 +227,6 @@ async def finish(tx: AsyncConnection, stream: Stream, recording_id: RecordingId)
     await _tell_all(tx, stream, recording_id, "interview", {})
 
 
-async def put_asset(
-    tx: AsyncConnection,
-    recording_id: RecordingId,
-    kind: AssetKind,
-    stored: StoredObject,
-    media_type: str,
-    made_from: str,
-    shows: Sequence[Stretch] | None = None,
-    *,
-    details: Mapping[str, Any] | None = None,
-    verified: bool = False,
-) -> str | None:
-    """Make this the recording's file of its kind; the key of the one it replaces, to be deleted afterwards.
-
-    None if there was none, or if its key goes on being used. `shows` is what of the recording is in it; all of it
-    if that is not said.
-    """
-    table = tables.asset
-    moment = await now(tx)
-    if shows is None:
-        shows = (Stretch(0, (await get(tx, recording_id)).duration_ms),)
-    row = (
-        await tx.execute(
-            delete(table).where(table.c.recording_id == recording_id, table.c.kind == kind).returning(table.c.key)
-        )
-    ).one_or_none()
-    await tx.execute(
-        insert(table).values(
-            recording_id=recording_id,
-            kind=kind,
-            key=stored.key,
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            media_type=media_type,
-            made_from=made_from,
-            created_at=moment,
-            details=dict(details or {}),
-            verified_at=moment if verified else None,
-            shows=[[stretch.start_ms, stretch.end_ms] for stretch in shows],
-        )
-    )
-    for interview_id in await interviews.ids_of_recording(tx, recording_id):
-        await changes.publish(tx, "asset", interview_id, {"kind": kind})
-    return row.key if row is not None and not await uses(tx, row.key) else None
-
-
-async def uses(connection: AsyncConnection, key: str) -> bool:
-    """Whether any recording has this file of the store as an asset."""
-    table = tables.asset
-    statement = select(table.c.id).where(table.c.key == key).limit(1)
-    return (await connection.execute(statement)).first() is not None
-
-
 async def get(connection: AsyncConnection, recording_id: RecordingId) -> Recording:
     """Raises `NotFoundError`."""
     statement = select(tables.recording).where(tables.recording.c.id == recording_id)
@@ -291,6 +234,12 @@ async def get(connection: AsyncConnection, recording_id: RecordingId) -> Recordi
     if row is None:
         raise NotFoundError(f"there is no recording {recording_id}")
     return _recording(row)
+
+
+async def all_ids(connection: AsyncConnection) -> list[RecordingId]:
+    """Every recording there is, oldest first."""
+    table = tables.recording
+    return [RecordingId(row.id) for row in await connection.execute(select(table.c.id).order_by(table.c.id))]
 
 
 async def by_ids(connection: AsyncConnection, ids: Collection[RecordingId]) -> dict[RecordingId, Recording]:
@@ -339,42 +288,6 @@ async def gaps(connection: AsyncConnection, recording_id: RecordingId) -> list[G
         )
         for row in await connection.execute(statement)
     ]
-
-
-async def assets(connection: AsyncConnection, recording_id: RecordingId) -> dict[AssetKind, Asset]:
-    """The files made from it."""
-    return (await assets_of(connection, [recording_id])).get(recording_id, {})
-
-
-async def assets_of(
-    connection: AsyncConnection, ids: Collection[RecordingId]
-) -> dict[RecordingId, dict[AssetKind, Asset]]:
-    """The files made from each of these recordings that has any."""
-    table = tables.asset
-    found: dict[RecordingId, dict[AssetKind, Asset]] = {}
-    for row in await connection.execute(select(table).where(table.c.recording_id.in_(ids))):
-        kind = AssetKind(row.kind)
-        found.setdefault(row.recording_id, {})[kind] = Asset(
-            recording_id=row.recording_id,
-            kind=kind,
-            key=row.key,
-            size_bytes=row.size_bytes,
-            media_type=row.media_type,
-            shows=tuple(Stretch(*pair) for pair in row.shows),
-            sha256=row.sha256,
-            details=row.details or {},
-            verified=row.verified_at is not None,
-        )
-    return found
-
-
-async def made_from(connection: AsyncConnection, recording_id: RecordingId) -> dict[AssetKind, str]:
-    """What each of its files was made from: the same source need not be used again."""
-    table = tables.asset
-    rows = await connection.execute(
-        select(table.c.kind, table.c.made_from).where(table.c.recording_id == recording_id)
-    )
-    return {AssetKind(row.kind): row.made_from for row in rows}
 
 
 def _recording(row: Any) -> Recording:  # noqa: ANN401 - a result row

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from streamarchive import captions, ingest
+from streamarchive.catalogue import assets, interviews, recordings, streams, tracks, withheld
 from streamarchive.catalogue import database as clock
-from streamarchive.catalogue import interviews, recordings, streams, tracks, withheld
 from streamarchive.catalogue.people import Guest
 from streamarchive.cli import console, waiting
 from streamarchive.cli.parser import MEDIA_FORMATS, languages_of
@@ -175,11 +175,11 @@ async def _export_media(services: Services, interview: Interview, kind: AssetKin
     if output is None:
         raise UsageError("media need a file to go to: add -o FILE")
     async with services.database.read() as connection:
-        made = await recordings.assets(connection, interview.recording_id)
-    assets = withheld.given(interview, made)
-    asset = assets.get(kind)
+        made = await assets.of_recording(connection, interview.recording_id)
+    given = withheld.given(interview, made)
+    asset = given.get(kind)
     if asset is None:
-        there = ", ".join(sorted(k.value for k in assets)) or "none yet"
+        there = ", ".join(sorted(k.value for k in given)) or "none yet"
         if kind in made:
             raise NotFoundError(
                 f"the {kind.value} file holds more than the interview may show; `streamarchive work finaliser` "

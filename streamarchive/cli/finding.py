@@ -1,4 +1,4 @@
-"""`search`, `reindex` and `verify`."""
+"""`search` and `reindex`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from streamarchive.errors import SearchError, UsageError
 from streamarchive.models import Role
 from streamarchive.protocols import Portion, Sort, Source
 from streamarchive.search import feed, finding, query
-from streamarchive.search.agreement import Agreement, compare
 from streamarchive.search.answers import Answer, FallbackKind, as_json
 from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings
-from workers import indexer
 
 
 async def search(settings: Settings, options: argparse.Namespace) -> None:
@@ -83,58 +81,6 @@ async def reindex(settings: Settings, options: argparse.Namespace) -> None:
         console.out(
             f"The search index has been replaced; {count} documents were written. It is {health.sentence}."
         )
-
-
-async def verify(settings: Settings, options: argparse.Namespace) -> int:
-    """Compare index and catalogue; exit status 1 if they still differ at the end."""
-    async with open_services(settings) as services:
-        await services.search.prepare()
-        await indexer.catch_up(services)
-        damage = await services.search.damage()
-        found = await _compare(services, mend=not options.dry_run)
-        left = found
-        if not (found.complete or options.dry_run):
-            await indexer.catch_up(services)
-            left = await _compare(services, mend=False)
-    if options.json:
-        console.out_json(
-            {
-                "agrees": left.complete and not damage,
-                "catalogue": left.expected,
-                "index": left.stored,
-                "damage": damage,
-                "found": {str(kind): count for kind, count in found.differences.items()},
-                "left": {str(kind): count for kind, count in left.differences.items()},
-            }
-        )
-    else:
-        console.out(_sentence(found, left))
-        if damage:
-            console.out(damage)
-    return 0 if left.complete and not damage else 1
-
-
-async def _compare(services: Services, *, mend: bool) -> Agreement:
-    health = await services.search.health()
-    with console.progress("Comparing") as progress:
-
-        def told(found: Agreement) -> None:
-            progress(
-                min((found.stored + found.expected) / (2 * health.documents), 1.0) if health.documents else 0.0
-            )
-
-        return await compare(services.database, services.search, mend=mend, told=told)
-
-
-def _sentence(found: Agreement, left: Agreement) -> str:
-    if found.complete:
-        return f"Catalogue and search index agree: {found.expected} documents."
-    kinds = ", ".join(f"{count} {kind}" for kind, count in found.differences.items() if count)
-    if left.complete:
-        return f"Of {found.expected} documents {kinds}; mended: catalogue and search index agree."
-    still = sum(left.differences.values())
-    advice = "`streamarchive verify --search` mends them" if left is found else "`streamarchive reindex` mends it"
-    return f"Of {found.expected} documents {kinds}; {still} still differ, {advice}."
 
 
 def _shown(database: Database, progress: console.Progress) -> Source:

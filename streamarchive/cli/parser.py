@@ -148,8 +148,14 @@ def _add_search(add: _Add) -> None:
     reindex = add("reindex", "finding:reindex", "build the search index anew from the catalogue")
     reindex.add_argument("--afresh", action="store_true", help="do not go on with an unfinished one")
     reindex.add_argument("--json", action="store_true", help="print for programs")
-    verify = add("verify", "finding:verify", "compare what was derived with the catalogue, and mend it")
-    verify.add_argument("--search", action="store_true", required=True, help="the search index")
+    verify = add("verify", "verifying:verify", "compare search index or media with the catalogue, and mend them")
+    what = verify.add_mutually_exclusive_group(required=True)
+    what.add_argument("--search", action="store_true", help="the search index")
+    what.add_argument("--media", action="store_true", help="the media store: every file there, of its length")
+    verify.add_argument("--read", action="store_true", help="read all media and compare them with their hashes")
+    verify.add_argument(
+        "--delete-unknown", action="store_true", help="delete media files that the catalogue does not know"
+    )
     verify.add_argument("--dry-run", action="store_true", help="compare only")
     verify.add_argument("--json", action="store_true", help="print for programs")
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import errno
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,8 @@ from streamarchive.errors import NotFoundError, StorageError
 from streamarchive.media import disk
 from streamarchive.media.buckets import Bucket, is_beyond_the_end, lacks_bucket
 from streamarchive.media.fetched import Fetched
-from streamarchive.media.stores import CHUNK_BYTES, HASH_LENGTH, hash_file, key_parts
-from streamarchive.protocols import StoredObject
+from streamarchive.media.stores import CHUNK_BYTES, HASH_LENGTH, LISTED_AT_ONCE, hash_file, key_parts
+from streamarchive.protocols import ListedObject, StoredObject
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -109,6 +109,22 @@ class S3Store:
                     await asyncio.to_thread(stream.write, chunk)
                 await asyncio.to_thread(stream.flush)
             yield path
+
+    async def listing(self, folder: str = "") -> AsyncIterator[Sequence[ListedObject]]:
+        """Every object below a folder, page by page."""
+        import obstore
+
+        what = "cannot list the media"
+        if folder:
+            key_parts(folder.rstrip("/"))
+        with self._trouble(what):
+            pages = obstore.list(self._asking, folder or None, chunk_size=LISTED_AT_ONCE)
+        while True:
+            with self._trouble(what):
+                page = await anext(pages, None)
+            if page is None:
+                return
+            yield [ListedObject(each["path"], each["size"], each["last_modified"]) for each in page]
 
     async def delete(self, key: str) -> None:
         """Forget it; no error if it is gone."""

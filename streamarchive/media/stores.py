@@ -10,24 +10,27 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from streamarchive.errors import NotFoundError, SettingsError, StorageError
 from streamarchive.media import disk
-from streamarchive.protocols import MediaStore, StoredObject
+from streamarchive.protocols import ListedObject, MediaStore, StoredObject
 
 HASH_LENGTH = 32
 """Hexadecimal digits of the SHA-256 in a key."""
 CHUNK_BYTES = 1 << 18
+LISTED_AT_ONCE = 1000
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _INCOMING = ".incoming"
 _ABANDONED_SECONDS = 24 * 3600.0
@@ -134,6 +137,13 @@ class FileStore:
             raise NotFoundError(f"the media file {key} is not in the store")
         yield path
 
+    async def listing(self, folder: str = "") -> AsyncIterator[Sequence[ListedObject]]:
+        """Every file below a folder, page by page."""
+        found = _files(self._path(folder.rstrip("/")) if folder else self._root, folder)
+        with _translated("cannot list the media"):
+            while page := await asyncio.to_thread(lambda: list(itertools.islice(found, LISTED_AT_ONCE))):
+                yield page
+
     async def delete(self, key: str) -> None:
         """Forget it; no error if it is gone."""
         path = self._path(key)
@@ -183,6 +193,24 @@ class FileStore:
             copy.unlink(missing_ok=True)
         sync_folder(target.parent)
         file.unlink()
+
+
+def _files(folder: Path, prefix: str) -> Iterator[ListedObject]:
+    """Those that can be media: what a disk's owner or a system keeps beside them has other names. Blocks."""
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if not _PART.fullmatch(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(folder / entry.name, f"{prefix}{entry.name}/")
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            found = entry.stat()
+            changed = max(found.st_mtime, found.st_ctime)  # a file that is moved in keeps the first
+            yield ListedObject(f"{prefix}{entry.name}", found.st_size, datetime.fromtimestamp(changed, UTC))
 
 
 class _GivenUpError(Exception):

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from streamarchive.catalogue import recordings
+from streamarchive.catalogue import assets
 from streamarchive.media.probe import probe
 from streamarchive.media.survey import survey
 from streamarchive.models import AssetKind, Role
@@ -38,7 +38,7 @@ async def surveyed(site, tmp_path, *, audio_only=False, **more):
         stored = await site.keep(path, "assets", suffix)
         media_type = "image/jpeg" if suffix == ".jpg" else "application/octet-stream"
         async with site.services.database.write() as tx:
-            await recordings.put_asset(tx, recording_id, kind, stored, media_type, "test", details=details)
+            await assets.put(tx, recording_id, kind, stored, media_type, "test", details=details)
     return interview_id
 
 

@@ -8,13 +8,14 @@ import os
 import shutil
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from streamarchive.errors import NotFoundError, SettingsError, StorageError
 from streamarchive.media import stores
-from streamarchive.media.stores import CHUNK_BYTES, FileStore, hash_file, open_store
+from streamarchive.media.stores import CHUNK_BYTES, LISTED_AT_ONCE, FileStore, hash_file, open_store
 from streamarchive.media.trial import try_store
 
 CONTENT = bytes(range(256)) * 4096
@@ -109,6 +110,57 @@ async def test_a_deleted_file_is_gone_and_can_be_deleted_again(store, tmp_path):
     with pytest.raises(NotFoundError):
         async with store.local(stored.key):
             pass
+
+
+async def listed(store, folder=""):
+    return {each.key: each async for page in store.listing(folder) for each in page}
+
+
+async def test_what_is_below_a_folder_is_listed(store, tmp_path):
+    assert await listed(store) == await listed(store, "recordings/7/") == {}
+    before = datetime.now(UTC)
+    stored = {
+        folder: await store.adopt(write(tmp_path, folder.encode()), folder, ".ts")
+        for folder in ("recordings/7/", "recordings/7/deep/", "recordings/70/", "recordings-7/", "trial-")
+    }
+    found = await listed(store)
+    assert {each.key: each.size_bytes for each in found.values()} == {
+        each.key: each.size_bytes for each in stored.values()
+    }
+    assert set(await listed(store, "recordings/7/")) == {
+        stored["recordings/7/"].key,
+        stored["recordings/7/deep/"].key,
+    }
+    second = timedelta(seconds=1)  # in which stores count
+    assert all(before - second <= each.changed_at <= datetime.now(UTC) + second for each in found.values())
+    await store.delete(stored["trial-"].key)
+    assert stored["trial-"].key not in await listed(store)
+
+
+async def test_a_long_list_comes_in_pages(store, tmp_path):
+    keys = {(await store.adopt(write(tmp_path, b"%d" % number), "many/", "")).key for number in range(1, 1100)}
+    pages = [page async for page in store.listing("many/")]
+    assert {each.key for page in pages for each in page} == keys
+    assert max(len(page) for page in pages) <= LISTED_AT_ONCE
+
+
+async def test_a_file_that_was_moved_in_came_when_it_was_moved(tmp_path):
+    store = FileStore(tmp_path / "media")
+    file = write(tmp_path)
+    os.utime(file, (0, 0))
+    before = datetime.now(UTC)
+    stored = await store.adopt(file, "a/", "")
+    assert (await listed(store))[stored.key].changed_at >= before - timedelta(seconds=1)
+
+
+async def test_what_a_disk_holds_besides_is_not_listed(tmp_path):
+    store = FileStore(tmp_path / "media")
+    stored = await store.adopt(write(tmp_path), "a/", "")
+    (tmp_path / "media" / "lost+found").mkdir()
+    (tmp_path / "media" / "lost+found" / "x").write_bytes(b"")
+    (tmp_path / "media" / ".incoming").mkdir()
+    (tmp_path / "media" / ".incoming" / "x").write_bytes(b"")
+    assert set(await listed(store)) == {stored.key}
 
 
 @pytest.mark.parametrize(

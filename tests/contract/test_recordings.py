@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from streamarchive.catalogue import changes, media_segments, purging, recordings, retention, streams, withheld
+from streamarchive.catalogue import (
+    assets,
+    changes,
+    media_segments,
+    purging,
+    recordings,
+    retention,
+    streams,
+    withheld,
+)
 from streamarchive.catalogue.database import Database
 from streamarchive.errors import DatabaseError, FencedError, NotFoundError
 from streamarchive.models import AssetKind, Gap, GapReason, Recording, RecordingId, RecordingState, StreamState
@@ -220,11 +229,11 @@ async def test_a_file_of_a_kind_replaces_the_one_before_and_tells_its_key(databa
     async def put(key: str) -> str | None:
         async with database.write() as tx:
             stored = StoredObject(key, 5, "0" * 64)
-            return await recordings.put_asset(tx, recording_id, AssetKind.MP4, stored, "video/mp4", f"from {key}")
+            return await assets.put(tx, recording_id, AssetKind.MP4, stored, "video/mp4", f"from {key}")
 
     assert [await put("a"), await put("b"), await put("b")] == [None, "a", None]
     async with database.read() as connection:
-        found = await recordings.assets(connection, recording_id)
+        found = await assets.of_recording(connection, recording_id)
         told = [c for c in await changes.after(connection, 0) if c.kind == "asset"]
     assert [(asset.key, asset.media_type) for asset in found.values()] == [("b", "video/mp4")]
     assert {change.interview_id for change in told} == {interview_id}
@@ -236,12 +245,12 @@ async def test_a_key_that_another_recording_uses_is_not_given_free(database: Dat
     shared = StoredObject("original/same.mp4", 5, "0" * 64)
     for recording_id in ids:
         async with database.write() as tx:
-            await recordings.put_asset(tx, recording_id, AssetKind.ORIGINAL, shared, "video/mp4", "same")
+            await assets.put(tx, recording_id, AssetKind.ORIGINAL, shared, "video/mp4", "same")
     freed = []
     for recording_id in ids:
         async with database.write() as tx:
             freed.append(
-                await recordings.put_asset(
+                await assets.put(
                     tx, recording_id, AssetKind.ORIGINAL, StoredObject(str(recording_id), 5, ""), "a", "b"
                 )
             )

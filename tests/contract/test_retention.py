@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs
-from streamarchive.catalogue import cuts, interviews, media_segments, recordings, retention, withheld
+from streamarchive.catalogue import assets, cuts, interviews, media_segments, recordings, retention, withheld
 from streamarchive.catalogue.database import Database
 from streamarchive.models import AssetKind, JobState, RecordingId
 from streamarchive.protocols import StoredObject
@@ -34,7 +34,7 @@ async def finished(database: Database, *, verified: bool = True) -> factories.On
 
 async def put_file(tx: AsyncConnection, recording_id: RecordingId, *, verified: bool) -> None:
     stored = StoredObject("whole.mp4", 5, "0" * 64)
-    await recordings.put_asset(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "takes", verified=verified)
+    await assets.put(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "takes", verified=verified)
 
 
 async def due(database: Database, keep: timedelta = NOW) -> list[RecordingId]:

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamarchive import jobs, withholding
 from streamarchive.catalogue import (
+    assets,
     captioning,
     changes,
     cuts,
@@ -184,14 +185,14 @@ async def test_files_are_given_only_if_all_that_is_in_them_may_be_shown(database
     interview_id, recording_id = await recorded(database)
     stored = StoredObject("recordings/1/a.mp4", 1, "0" * 64)
     async with database.write() as tx:
-        await recordings.put_asset(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "x")
+        await assets.put(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "x")
         moment = (Stretch(10_000, 10_001),)
-        await recordings.put_asset(tx, recording_id, AssetKind.POSTER, stored, "image/jpeg", "x", moment)
+        await assets.put(tx, recording_id, AssetKind.POSTER, stored, "image/jpeg", "x", moment)
 
     async def given() -> set[AssetKind]:
         async with database.read() as connection:
-            assets = await recordings.assets(connection, recording_id)
-            return set(withheld.given(await interviews.get(connection, interview_id), assets))
+            files = await assets.of_recording(connection, recording_id)
+            return set(withheld.given(await interviews.get(connection, interview_id), files))
 
     assert await given() == {AssetKind.MP4, AssetKind.POSTER}
     range_id = await withhold(database, recording_id, 20_000, 21_000)
@@ -201,7 +202,7 @@ async def test_files_are_given_only_if_all_that_is_in_them_may_be_shown(database
     assert (job.kind, job.state) == ("finalise", JobState.QUEUED)
     async with database.write() as tx:
         shows = (Stretch(0, 20_000), Stretch(21_000, 60_000))
-        await recordings.put_asset(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "y", shows)
+        await assets.put(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "y", shows)
     assert await given() == {AssetKind.MP4, AssetKind.POSTER}
     async with database.write() as tx:
         await withholding.lift(tx, range_id)

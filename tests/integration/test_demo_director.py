@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamarchive.catalogue import interviews, recordings, streams
+from streamarchive.catalogue import assets, interviews, recordings, streams
 from streamarchive.demo import director
 from streamarchive.demo.control import OnAir
 from streamarchive.errors import ConflictError
@@ -53,7 +53,7 @@ async def record(services, broadcast, tmp_path):
     stored = await services.store.adopt(file, "mp4/", ".mp4")
     async with services.database.write() as tx:
         recording_id = await recordings.begin(tx, owned, has_video=True)
-        await recordings.put_asset(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "test")
+        await assets.put(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "test")
         await recordings.finish(tx, owned, recording_id)
     return stored.key
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamarchive import ingest, jobs
-from streamarchive.catalogue import interviews, recordings, transcripts, uploads
+from streamarchive.catalogue import assets, interviews, recordings, transcripts, uploads
 from streamarchive.errors import StorageError
 from streamarchive.media.incoming import Incoming, display_name
 from streamarchive.models import AssetKind, JobState, UploadState
@@ -69,7 +69,7 @@ async def test_an_upload_becomes_the_interviews_recording(services, tmp_path):
         upload = await uploads.get(connection, upload_id)
         interview = await interviews.get(connection, interview_id)
         recording = await recordings.get(connection, interview.recording_id)
-        original = (await recordings.assets(connection, recording.id))[AssetKind.ORIGINAL]
+        original = (await assets.of_recording(connection, recording.id))[AssetKind.ORIGINAL]
         queued = {job.kind for job in await jobs.of_recording(connection, recording.id)}
     assert (upload.state, upload.recording_id) == (UploadState.TAKEN, recording.id)
     assert abs(recording.duration_ms - 3000) < 100
@@ -102,7 +102,7 @@ async def test_the_same_file_handed_in_twice_is_two_files(services, tmp_path):
         await look_at(services)
         async with services.database.read() as connection:
             recording_id = (await interviews.get(connection, interview_id)).recording_id
-            keys.add((await recordings.assets(connection, recording_id))[AssetKind.ORIGINAL].key)
+            keys.add((await assets.of_recording(connection, recording_id))[AssetKind.ORIGINAL].key)
     assert len(keys) == 2
 
 
@@ -139,7 +139,7 @@ async def test_a_worker_that_comes_too_late_takes_nothing_away(services, tmp_pat
     assert isinstance(outcomes[0], Exception)
     async with services.database.read() as connection:
         recording_id = (await interviews.get(connection, interview_id)).recording_id
-        original = (await recordings.assets(connection, recording_id))[AssetKind.ORIGINAL]
+        original = (await assets.of_recording(connection, recording_id))[AssetKind.ORIGINAL]
     assert await services.store.size(original.key) == len(data)
     assert len(files_of(services)) == 1
 

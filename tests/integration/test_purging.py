@@ -16,7 +16,6 @@ from streamarchive.catalogue import (
     corrections,
     interviews,
     media_segments,
-    recordings,
     tables,
     transcripts,
     withheld,
@@ -241,7 +240,7 @@ async def test_of_an_upload_the_rest_takes_its_place(services, tmp_path):
     assert (await finalise(services)).state is JobState.DONE
     async with services.database.read() as connection:
         recording_id = (await interviews.get(connection, interview_id)).recording_id
-        before = (await recordings.assets(connection, recording_id))[AssetKind.ORIGINAL]
+    before = (await assets_of(services, recording_id))[0][AssetKind.ORIGINAL]
     async with services.store.local(before.key) as file:
         whole, _ = await heard_and_seen(file)
     await ask(services, recording_id)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from streamarchive import jobs
-from streamarchive.catalogue import cuts, interviews, media_segments, recordings, tables
+from streamarchive.catalogue import assets, cuts, interviews, media_segments, tables
 from streamarchive.catalogue import retention as rules
 from streamarchive.models import AssetKind, JobState
 from streamarchive.protocols import StoredObject
@@ -100,7 +100,7 @@ async def test_files_can_be_made_again_of_the_one_that_is_left(services, source)
     before, _ = await assets_of(services, recording_id)
     async with services.database.write() as tx:
         stored = StoredObject(before[AssetKind.MP4].key, before[AssetKind.MP4].size_bytes, "")
-        await recordings.put_asset(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "of an older program")
+        await assets.put(tx, recording_id, AssetKind.MP4, stored, "video/mp4", "of an older program")
         await jobs.enqueue(tx, "finalise", str(recording_id), recording_id=recording_id)
     assert (await finalise(services)).last_error is None
     after, _ = await assets_of(services, recording_id)

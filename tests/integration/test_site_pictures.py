@@ -8,7 +8,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
-from streamarchive.catalogue import interviews, media_segments, recordings, retention, withheld
+from streamarchive.catalogue import assets, interviews, media_segments, retention, withheld
 from streamarchive.media import thumbnails
 from streamarchive.media.loudness import Loudness
 from streamarchive.models import AssetKind, Stretch, Visibility
@@ -113,7 +113,7 @@ async def with_products(site):
     ):
         stored = await site.keep(site.media.poster, "assets", ".jpg")
         async with site.services.database.write() as tx:
-            await recordings.put_asset(tx, recording_id, kind, stored, "image/jpeg", "test", details=details)
+            await assets.put(tx, recording_id, kind, stored, "image/jpeg", "test", details=details)
     return interview_id, strip
 
 
@@ -178,6 +178,6 @@ async def test_a_broadcast_without_segments_is_not_sent_to_its_playlist(site, br
     async with site.services.database.write() as tx:
         stored = await site.keep(site.media.mp4, "assets", ".mp4")
         left = [Stretch(0, 1_000), Stretch(2_000, 4_000)]
-        await recordings.put_asset(tx, broadcast.recording_id, AssetKind.MP4, stored, "video/mp4", "x", left)
+        await assets.put(tx, broadcast.recording_id, AssetKind.MP4, stored, "video/mp4", "x", left)
         await withheld.lift(tx, found.id)
     assert b"media.mp4?v=" in (await get(browser, base))[2], "what lacks a part is better than nothing"

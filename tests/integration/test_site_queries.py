@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import event as events
 
-from streamarchive.catalogue import interviews, recordings
+from streamarchive.catalogue import assets, interviews
 from streamarchive.models import AssetKind, RunStage, Visibility
 from streamarchive.protocols import StoredObject
 from streamarchive.services import Services, open_services
@@ -34,7 +34,7 @@ async def add_interviews(archive: Services, count: int) -> None:
         await factories.heard(archive.database, recording_id, line(0, "the battery"), stage=RunStage.FINAL)
         async with archive.database.write() as tx:
             poster = StoredObject(f"poster-{recording_id}.jpg", 1, "0" * 64)
-            await recordings.put_asset(tx, recording_id, AssetKind.POSTER, poster, "image/jpeg", "test")
+            await assets.put(tx, recording_id, AssetKind.POSTER, poster, "image/jpeg", "test")
             await interviews.create(tx, titles={"en": f"Later {number}"}, visibility=Visibility.PUBLIC)
     while await indexer.drain(archive):
         pass

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from streamarchive import ingest, jobs, withholding
-from streamarchive.catalogue import interviews, recordings, withheld
+from streamarchive.catalogue import assets, interviews, withheld
 from streamarchive.ingest import Details
 from streamarchive.media.probe import probe
 from streamarchive.media.verification import TOLERANCE_MS
@@ -26,7 +26,7 @@ async def given(services, recording_id):
     """What its interview gives out."""
     async with services.database.read() as connection:
         [interview] = await interviews.of_recording(connection, recording_id)
-        return withheld.given(interview, await recordings.assets(connection, recording_id))
+        return withheld.given(interview, await assets.of_recording(connection, recording_id))
 
 
 async def watch(services, recording_id):

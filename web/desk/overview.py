@@ -24,10 +24,10 @@ from streamarchive.models import (
 
 from ..languages import Language
 from ..state import job_label, job_note
+from ..wording import size
 
 _REMEMBERED = timedelta(days=7)
 """For so long a refused upload and a cancelled job are shown."""
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +230,3 @@ def _version(recording: Recording, interview: Interview) -> Version:
         shown=recording.id == interview.recording_id,
         damage=recording.damage,
     )
-
-
-def size(count: int) -> str:
-    """A number of bytes for people: `3.2 GB`."""
-    value, unit = float(count), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}" if unit > 1 else f"{value:.0f} {_UNITS[unit]}"

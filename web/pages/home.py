@@ -9,7 +9,7 @@ from datetime import timedelta
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, recordings, transcripts, withheld
+from streamarchive.catalogue import assets, interviews, recordings, transcripts, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.models import Interview, Recording
 
@@ -62,7 +62,7 @@ async def _cards(connection: AsyncConnection, shown: Sequence[Interview], code: 
     """All of them at once: a query for each would be what the page waits for."""
     ids = [interview.recording_id for interview in shown if interview.recording_id is not None]
     known = await recordings.by_ids(connection, ids)
-    files = await recordings.assets_of(connection, ids)
+    files = await assets.of_recordings(connection, ids)
     return [
         card(
             interview,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive.catalogue import interviews, media_segments, recordings, withheld
+from streamarchive.catalogue import assets, interviews, media_segments, recordings, withheld
 from streamarchive.catalogue.database import now
 from streamarchive.models import Asset, AssetKind, CueId, InterviewId, Recording, RecordingId, Stage
 from streamarchive.protocols import Query, Sort, Total
@@ -178,7 +178,7 @@ class _Showing:
         showing = cls(
             code,
             await recordings.by_ids(connection, list(ids)),
-            await recordings.assets_of(connection, list(ids)),
+            await assets.of_recordings(connection, list(ids)),
             await _ages(connection, found),
         )
         return [showing.found(item) for item in found]
@@ -188,9 +188,9 @@ class _Showing:
         if isinstance(item, answers.Found):
             total = item.total
         recording_id = interview.recording_id
-        assets = withheld.given(interview, self.files.get(recording_id, {})) if recording_id is not None else {}
+        files = withheld.given(interview, self.files.get(recording_id, {})) if recording_id is not None else {}
         recording = self.recordings.get(recording_id) if recording_id is not None else None
-        shown = card(interview, self.code, has_picture=has_picture(interview, recording, assets))
+        shown = card(interview, self.code, has_picture=has_picture(interview, recording, files))
         return Found(interview.id, shown, moments, total - len(moments))
 
     def _moments(self, item: answers.Found | answers.FoundMoment) -> tuple[Moment, ...]:
