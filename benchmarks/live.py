@@ -32,18 +32,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import aiohttp
 from rapidfuzz.distance import Levenshtein
 
 import streamarchive.demo
+from streamarchive import jobs
 from streamarchive.catalogue import captioning, interviews, recordings, streams, transcripts
-from streamarchive.models import Cue, InterviewId, RecordingState, Stage, Visibility
+from streamarchive.models import Cue, InterviewId, JobState, RecordingState, Stage, Visibility
 from streamarchive.services import Services, open_services
 from streamarchive.settings import Settings, as_environment
 from tests.services import free_port
-from tests.slowed import SlowedEngine
+from tests.slowed import SlowedEngine, SlowedEngines
 from tests.speaking import Source, ends_with, on_air, units
 from workers.runner import run_workers
 
@@ -201,13 +201,12 @@ async def measure_slow(slowness: float, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = _settings(Path(folder) / "archive")
         async with on_air(_made(Path(folder) / "sources"), 1) as [source], open_services(settings) as services:
-            slow = SlowedEngine(services.engines.live, slowness)
-            engines = SimpleNamespace(live=slow, load_live=slow.load, final=services.engines.final)
+            engines = SlowedEngines(services.engines, slowness)
             stop = asyncio.Event()
             kinds = ("recorder", "live_transcriber", "transcriber", "finaliser", "indexer")
             working = asyncio.create_task(run_workers(replace(services, engines=engines), kinds, stop))
             try:
-                await _slow_broadcast(services, source, slow, slowness, seconds)
+                await _slow_broadcast(services, source, engines.live, slowness, seconds)
             finally:
                 stop.set()
                 await asyncio.gather(working, return_exceptions=True)
@@ -255,7 +254,11 @@ async def _when_ready(services: Services, interview_id: InterviewId) -> tuple[li
         async with services.database.read() as connection:
             interview = await interviews.get(connection, interview_id)
             assert interview.recording_id is not None
-            if interview.stage is Stage.READY:
+            passes = {job.kind: job for job in await jobs.of_recording(connection, interview.recording_id)}
+            final = passes.get(jobs.TRANSCRIBE)
+            if final is not None and final.state is JobState.PARKED:
+                raise SystemExit(f"the final pass has failed: {final.last_error}")
+            if interview.stage is Stage.READY and final is not None and final.state is JobState.DONE:
                 recording = await recordings.get(connection, interview.recording_id)
                 cues = await transcripts.of_recording(connection, recording.id)
                 return cues, recording.duration_ms, len(await recordings.gaps(connection, recording.id))

@@ -35,3 +35,14 @@ class SlowedEngine:
 
     async def close(self):
         await self._engine.close()
+
+
+class SlowedEngines:
+    """Those of an archive, of which the one for what is on air is slower."""
+
+    def __init__(self, engines, slowness):
+        self._engines = engines
+        self.live = SlowedEngine(engines.live, slowness)
+
+    def __getattr__(self, name):
+        return getattr(self._engines, name)

@@ -4,7 +4,6 @@ import asyncio
 import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -17,7 +16,7 @@ from streamarchive.settings import Settings
 from streamarchive.transcription.pace import Pace, PaceRules, Rung
 from tests.archive import MODEL
 from tests.recorded import ENGLISH, Broadcast, speak, split_take
-from tests.slowed import SlowedEngine
+from tests.slowed import SlowedEngines
 from tests.waiting import until_async
 from workers import live_transcriber, transcriber
 from workers.live_transcriber import Follower
@@ -236,8 +235,6 @@ def long_take(tmp_path_factory):
 
 async def test_what_a_slow_engine_leaves_out_is_said_and_the_final_pass_hears_it(services, long_take, tmp_path):
     """Forty seconds wait when it begins: after one window it goes on with the newest sound."""
-    slow = SlowedEngine(services.engines.live, 0.15)
-    slowed = replace(services, engines=SimpleNamespace(live=slow, load_live=slow.load))
     broadcast = await Broadcast.begin(services)
     await broadcast.commit(shutil.copytree(long_take[0], tmp_path / "media"))
     shutil.copytree(long_take[1], broadcast.spool_folder(0), dirs_exist_ok=True)
@@ -247,12 +244,14 @@ async def test_what_a_slow_engine_leaves_out_is_said_and_the_final_pass_hears_it
         async with services.database.read() as connection:
             return await captioning.skips(connection, broadcast.recording_id)
 
+    engines = SlowedEngines(services.engines, 0.15)
+    slowed = replace(services, engines=engines)
     async with at_work(Follower(slowed, broadcast.recording_id, pace=pace).run()) as work:
         [skip] = await until_async(left_out, "something to be left out")
         recording_id = await broadcast.finish()
         await work
     assert pace.rung is Rung.SKIPPING
-    assert slow.beams == {1}
+    assert engines.live.beams == {1}
     async with services.database.read() as connection:
         fares = await captioning.of_recording(connection, recording_id)
     assert fares.skipped_ms == skip.end_ms - skip.start_ms > 2_000
