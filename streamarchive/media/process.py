@@ -34,14 +34,12 @@ _NOISE = (
     "Input #",
     "Output ",
     "Stream ",
-    "Metadata:",
-    "Duration:",
-    "encoder ",
     "video:",
     "size=",
     "frame=",
     "Stream mapping",
     "(Re-)",
+    "Skip ('#",  # a line of a playlist that it does not know
 )
 """How lines begin that explain nothing."""
 _ORIGIN = re.compile(r"^\[[^\]]*\] ")
@@ -160,7 +158,8 @@ class FfmpegProcess:
     @property
     def complaint(self) -> str:
         """The last message that means something, for an error, without what addresses hide; else empty."""
-        lines = (line.strip() for line in reversed(self.stderr_tail))
+        # Descriptions of inputs and outputs are indented.
+        lines = (line.rstrip() for line in reversed(self.stderr_tail) if not line[:1].isspace())
         found = next((line for line in lines if line and not _ORIGIN.sub("", line).startswith(_NOISE)), "")
         return without_secrets(found)
 

@@ -79,6 +79,19 @@ async def test_the_last_message_is_kept(tmp_path):
     assert "No such file" in process.complaint
 
 
+async def test_a_line_of_a_playlist_that_ffmpeg_skips_is_no_complaint(tmp_path):
+    make(tmp_path / "a.ts", 1)
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n"
+    )
+    arguments = ["-v", "info", "-i", str(playlist), "-c", "copy", "-f", "null", "-"]
+    async with await FfmpegProcess.start(arguments) as process:
+        assert await process.wait() == 0
+    assert any("Skip ('#EXT-X-DISCONTINUITY-SEQUENCE" in line for line in process.messages)
+    assert process.complaint == ""
+
+
 PARENT = """
 import asyncio, sys, threading
 from streamarchive.media import sandbox
