@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from tests.waiting import PATIENCE
+
 
 class BroadcasterProcess:
     """Running, and leashed to whoever started it."""
@@ -47,7 +49,7 @@ class BroadcasterProcess:
 
     def status(self) -> Any:
         """What it answers; None before it does."""
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
             return self.call("/status")
         return None
 
@@ -69,4 +71,4 @@ class BroadcasterProcess:
         """Let go of the leash and wait."""
         if self.process.stdin:
             self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(10 * PATIENCE)

@@ -17,6 +17,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright, expect
 from psycopg import sql
 
+from streamarchive.search import elastic_queries
 from tests import services
 from tests.blocking import site_never_blocks
 from tests.sharing import SharedServers
@@ -164,7 +165,7 @@ def s3_server(s3_access: None) -> Iterator[services.S3Server]:
 def patient_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches may take a minute on a loaded machine; that they are given up sooner has tests of its own."""
     monkeypatch.setattr("streamarchive.search.elastic._PATIENCE_SECONDS", 60.0)
-    monkeypatch.setattr("streamarchive.search.elastic_queries.SEARCH_SECONDS", 60.0)
+    monkeypatch.setitem(elastic_queries._SEARCH, "timeout", "60s")
     monkeypatch.setattr("streamarchive.search.ranking.SEARCH_SECONDS", 60.0)
     monkeypatch.setattr("streamarchive.search.ranking.COUNTING_SECONDS", 60.0)
 

@@ -21,7 +21,7 @@ import psutil
 from playwright.async_api import Page
 
 from tests import services
-from tests.waiting import until, until_async
+from tests.waiting import PATIENCE, until, until_async
 
 READ_CLOCK = """() => {
   const video = document.getElementById("player");
@@ -129,7 +129,7 @@ class Demo:
         """Ctrl-C: the terminal sends it to the whole group."""
         everything = self.processes()
         os.killpg(self.process.pid, signal.SIGINT)
-        self.process.wait(20)
+        self.process.wait(20 * PATIENCE)
         gone(everything)
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class Demo:
 
 def gone(processes: list[psutil.Process]) -> None:
     """Wait until these have ended; name those that do not."""
-    _, left = psutil.wait_procs(processes, timeout=15)
+    _, left = psutil.wait_procs(processes, timeout=15 * PATIENCE)
     assert not left, f"still running: {[' '.join(one.cmdline()) for one in left]}"
 
 

@@ -79,6 +79,11 @@ class Interrupted:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._until_done(), seconds)
         assert self._worker is not None
+
+        async def has_engine() -> bool:
+            return bool(self._engines()) or await self._done()
+
+        await until_async(has_engine, "an engine", seconds=_PATIENCE_SECONDS)
         engines = self._engines()
         if await self._done() or not engines:
             return False
@@ -128,7 +133,7 @@ class Interrupted:
     def _engines(self) -> list[psutil.Process]:
         assert self._worker is not None
         children = psutil.Process(self._worker.pid).children()
-        return [child for child in children if any("engine_child" in part for part in child.cmdline())]
+        return [child for child in children if any("engine_child" in part for part in _command(child))]
 
     def _written(self) -> list[int]:
         """The windows of this life so far."""
@@ -164,6 +169,13 @@ class Interrupted:
         [job] = [job for job in found if job.kind == "transcribe"]
         assert job.state is not JobState.PARKED, job.last_error
         return job.state is JobState.DONE
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Its command line; none if it has just ended."""
+    with suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
 
 
 async def interrupted(

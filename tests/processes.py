@@ -31,8 +31,8 @@ class Child:
 
     def listen(self, *, seconds: float = 30) -> Any:
         """The next thing that it says."""
-        if not self.heard.poll(seconds):
-            raise AssertionError(f"waited {seconds:g} s in vain for the child to speak")
+        if not self.heard.poll(seconds * PATIENCE):
+            raise AssertionError(f"waited {seconds * PATIENCE:g} s in vain for the child to speak")
         return self.heard.recv()
 
     def rest(self) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -55,7 +56,11 @@ def present(server: S3Server) -> list[str]:
 
 async def until_half_sent(server: S3Server) -> None:
     def has_come() -> int:
-        return sum(file.stat().st_size for file in (server.objects / ".sgwtmp").rglob("*") if file.is_file())
+        length = 0
+        for file in (server.objects / ".sgwtmp").rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                length += file.stat().st_size if file.is_file() else 0
+        return length
 
     async def half() -> bool:
         return has_come() > 3 * PART_BYTES

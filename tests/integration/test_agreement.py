@@ -159,29 +159,31 @@ async def test_nothing_differs_while_everything_changes(archive: Services) -> No
     """Comparing beside an indexer and writers finds no difference that is none."""
     stop = asyncio.Event()
     indexing = asyncio.create_task(indexer.run(archive, stop))
-    writing = asyncio.create_task(_write_until(archive, stop))
-    for _ in range(15):
+    written = [0]
+    writing = asyncio.create_task(_write_until(archive, stop, written))
+    compared = 0
+    while (compared < 15 or written[0] <= 5) and not writing.done():
         assert await differences(archive) == {}
+        compared += 1
     stop.set()
-    assert await writing > 5
+    await writing
+    assert written[0] > 5
     await indexing
     await indexer.catch_up(archive)
     assert await stored(archive) == await expected(archive)
 
 
-async def _write_until(archive: Services, stop: asyncio.Event) -> int:
-    written = 0
+async def _write_until(archive: Services, stop: asyncio.Event, written: list[int]) -> None:
     while not stop.is_set():
         _, recording_id, cues = await first(archive)
-        one, two, *_ = cues[written % 5 :]
-        at = 40_000 + written * 1_000
+        one, two, *_ = cues[written[0] % 5 :]
+        at = 40_000 + written[0] * 1_000
         async with archive.database.write() as tx:
-            await corrections.edit(tx, one.id, one.revision, f"changed {written}", None)
+            await corrections.edit(tx, one.id, one.revision, f"changed {written[0]}", None)
             await corrections.delete(tx, two.id, two.revision, None)
-            await corrections.insert(tx, recording_id, at, at + 500, f"new {written}", "en", None)
-        written += 1
+            await corrections.insert(tx, recording_id, at, at + 500, f"new {written[0]}", "en", None)
+        written[0] += 1
         await asyncio.sleep(0)
-    return written
 
 
 def verified(archive: Services, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, object]]:

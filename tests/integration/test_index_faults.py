@@ -167,6 +167,7 @@ async def test_a_server_killed_during_a_reindex_serves_the_old_index_and_the_nex
     assert "reindex" not in (await served.search.health()).sentence
 
 
+@pytest.mark.usefixtures("patient_search")
 async def test_a_rebuild_beside_indexers_and_searches_fails_no_search_and_loses_nothing(
     archive: Services,
 ) -> None:
@@ -180,13 +181,22 @@ async def test_a_rebuild_beside_indexers_and_searches_fails_no_search_and_loses_
         return answer.total.value > 500
 
     await until_async(found, "what has been written to be findable")
-    stop, searches = asyncio.Event(), 0
+    stop, searches, enough = asyncio.Event(), 0, asyncio.Event()
+
+    async def source(after: int) -> AsyncIterator[Portion]:
+        """Everything; the last of it once some have searched meanwhile."""
+        async for portion in feed.everything(archive.database, after):
+            yield portion
+        await enough.wait()
+
     task = asyncio.create_task(index_faults.indexing(archive, stop))
     async with index_faults.writing(archive):
-        rebuilding = asyncio.create_task(archive.search.rebuild(partial(feed.everything, archive.database)))
+        rebuilding = asyncio.create_task(archive.search.rebuild(source))
         while not rebuilding.done():
             assert await found()
             searches += 1
+            if searches > 3:
+                enough.set()
         await rebuilding
     stop.set()
     await task

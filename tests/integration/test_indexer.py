@@ -18,7 +18,7 @@ from streamarchive.services import Services, open_services
 from tests import factories, services
 from tests.archive import settings_of
 from tests.factories import line
-from tests.waiting import until_async
+from tests.waiting import PATIENCE, until_async
 from workers import indexer
 
 
@@ -35,7 +35,7 @@ async def indexing(archive: Services) -> AsyncIterator[Services]:
     task = asyncio.create_task(indexer.run(archive, stop))
     yield archive
     stop.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5 * PATIENCE):
         await task
 
 
@@ -140,7 +140,7 @@ async def test_while_the_index_is_away_the_outbox_waits(tmp_path: Path, caplog: 
 
             await until_async(complained, "the indexer to say that search is away")
             stop.set()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(5 * PATIENCE):
                 await task
         assert await waiting(archive.database) == before
         answer = await finding.find(archive.database, archive.search, parse("cockpit"), role=Role.VIEWER)

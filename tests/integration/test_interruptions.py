@@ -25,7 +25,7 @@ async def test_a_pass_that_is_killed_again_and_again_gives_what_an_undisturbed_o
     tmp_path, engine, victims
 ):
     file = tmp_path / "talk.wav"
-    speak(file, ENGLISH * 4, pause_ms=6_000)  # a window each
+    speak(file, ENGLISH * 6, pause_ms=6_000)  # a window each
 
     async def passed(name, victims):
         settings = Settings(data_dir=tmp_path / name, engine=engine, model=str(MODEL), device="cpu")

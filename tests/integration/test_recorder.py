@@ -174,8 +174,10 @@ async def test_a_source_that_says_it_has_ended_ends_the_recording(services, tmp_
 
 
 async def test_radio_without_a_picture(services, air):
-    stream_id = await schedule(services, f"{air.base}/radio", seconds=9)
+    stream_id = await schedule(services, f"{air.base}/radio")
     async with recording_worker(services):
+        await until_segments(services, stream_id, 2)
+        await request_stop(services, stream_id)
         await until_ended(services, stream_id)
     stream, _, _, _ = await state(services, stream_id)
     await check_books(services, stream_id)
@@ -202,11 +204,22 @@ async def test_a_stream_without_sound_is_recorded(services, air):
     assert await check_books(services, stream_id)
 
 
+async def until_refused(services, stream_id):
+    """Until there is a sentence about it; then no more is asked for."""
+
+    async def told():
+        return (await state(services, stream_id))[0].last_error
+
+    await until_async(told, "a sentence about the source")
+    await request_stop(services, stream_id)
+    await until_ended(services, stream_id)
+
+
 async def test_a_source_that_refuses_leaves_nothing_but_a_sentence(services, air):
     air.mood = "refuse"
-    stream_id = await schedule(services, air.url, seconds=2)
+    stream_id = await schedule(services, air.url)
     async with recording_worker(services):
-        await until_ended(services, stream_id)
+        await until_refused(services, stream_id)
     stream, _, _, _ = await state(services, stream_id)
     assert stream.recording_id is None
     assert "503" in stream.last_error
@@ -215,10 +228,10 @@ async def test_a_source_that_refuses_leaves_nothing_but_a_sentence(services, air
 
 
 async def test_a_private_address_from_the_web_is_not_asked(services, air):
-    stream_id = await schedule(services, air.url, seconds=1, allowed=False)
+    stream_id = await schedule(services, air.url, allowed=False)
     served = air.served
     async with recording_worker(services):
-        await until_ended(services, stream_id)
+        await until_refused(services, stream_id)
     stream, _, _, _ = await state(services, stream_id)
     assert "private network" in stream.last_error
     assert air.served == served

@@ -63,7 +63,7 @@ async def test_recording_begins_a_lead_in_before_the_start(services, truth):
 
 
 async def test_recording_goes_on_past_its_end_until_nothing_comes(services, truth):
-    quick = Patience(stall=2.0, stop=0.3, first_retry=0.1, longest_retry=0.3, renew=0.3, quiet=9.0)
+    quick = Patience(stall=6.0, stop=0.3, first_retry=0.1, longest_retry=0.3, renew=0.3, quiet=15.0)
     stream_id = await plan(services, truth.endless, ends=1)
     async with recording_worker(services, quick):
         await until_segments(services, stream_id, 2)

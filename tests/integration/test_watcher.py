@@ -283,6 +283,7 @@ async def test_killed_at_any_time_it_tells_everything_and_nothing_twice(tmp_path
         for number in range(rounds):
             with child(watch_until_killed, str(tmp_path)) as running:
                 running.listen(seconds=60)
+                enough = len(took.calls) + random.randrange(4)
                 for at in range(4):
                     start_ms = (number * 4 + at) * 4_000
                     said = (
@@ -291,7 +292,6 @@ async def test_killed_at_any_time_it_tells_everything_and_nothing_twice(tmp_path
                     )
                     await factories.heard(archive.database, air.recording_id, *said)
                     expected.append(start_ms)
-                enough = len(took.calls) + random.randrange(4)
 
                 async def called(enough: int = enough) -> bool:
                     return len(took.calls) >= enough
