@@ -194,7 +194,9 @@ class S3Store:
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
-            yield chunk
+            # What has come in one read of the connection is added whole: more than asked for, on a busy machine.
+            for at in range(0, len(chunk), chunk_bytes):
+                yield chunk[at : at + chunk_bytes]
 
     @contextlib.contextmanager
     def _trouble(self, what: str) -> Iterator[None]:
