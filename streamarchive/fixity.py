@@ -61,8 +61,8 @@ class FaultyFile:
 
     file: KnownFile
     fault: Fault
-    made_again: bool
-    """Whether it is being made again, or has been."""
+    replaceable: bool
+    """Whether the finaliser can make it again: what it was made from is sound."""
 
 
 @dataclass
@@ -72,17 +72,17 @@ class Fixity:
     files: int = 0
     size_bytes: int = 0
     faults: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
-    made_again: int = 0
+    replaceable: int = 0
 
     def count(self, faulty: FaultyFile) -> None:
         """One more."""
         self.faults[faulty.fault] += 1
-        self.made_again += faulty.made_again
+        self.replaceable += faulty.replaceable
 
     @property
     def lost(self) -> int:
         """How many files nothing here can bring back."""
-        return sum(self.faults.values()) - self.made_again
+        return sum(self.faults.values()) - self.replaceable
 
 
 async def examine(
@@ -119,18 +119,35 @@ async def examine(
     return found
 
 
-async def unknown(database: Database, store: MediaStore) -> AsyncIterator[list[ListedObject]]:
-    """Files of the store that the catalogue does not know, page by page: those that have been there for a day."""
+async def unknown(
+    database: Database, store: MediaStore, *, delete: bool = False
+) -> AsyncIterator[list[ListedObject]]:
+    """Files of the store that the catalogue does not know, page by page: those that have been there for a day.
+
+    With `delete`, after they are gone. Raises `ConflictError` while anybody may be about to use one.
+    """
     before = datetime.now(UTC) - UNKNOWN_AFTER
     async for page in store.listing():
         old = [each for each in page if each.changed_at < before]
         async with database.read() as connection:
             known = await assets.known(connection, [each.key for each in old])
-        yield [each for each in old if each.key not in known]
+        found = [each for each in old if each.key not in known]
+        if delete and found:
+            await _require_quiet(database)
+            for each in found:
+                await store.delete(each.key)
+        yield found
 
 
-async def require_quiet(database: Database) -> None:
-    """Raise `ConflictError` while anybody may be about to use a file that the catalogue does not know yet."""
+async def sha256(store: MediaStore, key: str) -> str:
+    """Of the bytes that the store gives back, in hexadecimal. Raises `StorageError`, `NotFoundError`."""
+    digest = hashlib.sha256()
+    async for chunk in store.read(key):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+async def _require_quiet(database: Database) -> None:
     async with database.read() as connection:
         on_air, at_work = await recordings.open_recordings(connection), await jobs.running(connection)
     if on_air or at_work:
@@ -162,16 +179,14 @@ async def _look(store: MediaStore, file: KnownFile, *, read: bool) -> Fault | No
         return Fault.CUT
     if not read:
         return None
-    digest = hashlib.sha256()
     try:
-        async for chunk in store.read(file.key):
-            digest.update(chunk)
+        found = await sha256(store, file.key)
     except NotFoundError:
         return Fault.MISSING
     except StorageError:
         await store.size(file.key)  # which fails as well if it is not this file alone
         return Fault.UNREADABLE
-    return None if digest.hexdigest() == file.sha256 else Fault.DAMAGED
+    return None if found == file.sha256 else Fault.DAMAGED
 
 
 async def _settle(
@@ -182,14 +197,19 @@ async def _settle(
         known = await assets.known(connection, list(wrong))  # some may have been replaced or let go meanwhile
     concerned = [file for file in files if file.key in wrong and file.key in known]
     has_source = any(not file.is_derived for file in files)
-    again = mend and has_source and all(file.is_derived for file in concerned)
-    if again and concerned:
+    replaceable = has_source and all(file.is_derived for file in concerned)
+    if mend and replaceable and concerned:
         for file in concerned:
             if wrong[file.key] in _OF_RIGHT_LENGTH:
                 await store.delete(file.key)
-        async with database.write() as tx:
-            recording_id = concerned[0].recording_id
-            await assets.forget(tx, recording_id, [file.key for file in concerned])
-            job = await jobs.enqueue(tx, jobs.FINALISE, str(recording_id), recording_id=recording_id)
-            await jobs.retry(tx, job)  # it may have been parked
-    return [FaultyFile(file, wrong[file.key], again) for file in concerned]
+        await _make_again(database, concerned)
+    return [FaultyFile(file, wrong[file.key], replaceable) for file in concerned]
+
+
+async def _make_again(database: Database, lost: Sequence[KnownFile]) -> None:
+    """Have the finaliser make all files of the recording that these belong to."""
+    recording_id = lost[0].recording_id
+    async with database.write() as tx:
+        await assets.forget(tx, recording_id, [file.key for file in lost])
+        job = await jobs.enqueue(tx, jobs.FINALISE, str(recording_id), recording_id=recording_id)
+        await jobs.retry(tx, job)  # it may have been parked

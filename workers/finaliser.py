@@ -78,7 +78,7 @@ async def finalise(job: JobRun) -> None:
         material = await _material(connection, recording, shown)
         is_made = await _is_made(connection, material, recording_id)
     if is_made:
-        done = await _keep(job, recording, (), material.origin, shown, leftovers=())
+        done = await _keep(job, recording, (), material.origin, shown)
     else:
         done = await _make(job, recording, material, shown)
     if not done:
@@ -88,14 +88,13 @@ async def finalise(job: JobRun) -> None:
 async def _make(job: JobRun, recording: Recording, material: Material, shown: list[Stretch]) -> bool:
     """Make them all and keep them; False as `_keep` says."""
     disk.require_room(await job.services.store.free_fraction())
-    leftovers = await _leftovers(job.services, recording.id)
     async with workshop(job.services, jobs.FINALISE, recording.id, material.origin) as folder:
         main, info = await _main(job, material, folder)
         found = await _verified(job, material, main, info, folder)
         picture_at_ms = _picture_at(material.left_out, recording.duration_ms)
         made = [main, *await _more(main, info, found, picture_at_ms, folder)]
         made = [item if item.shows else replace(item, shows=tuple(shown)) for item in made]
-        return await _keep(job, recording, made, material.origin, shown, leftovers)
+        return await _keep(job, recording, made, material.origin, shown)
 
 
 async def _shown(connection: AsyncConnection, recording: Recording) -> list[Stretch]:
@@ -218,12 +217,7 @@ async def _leftovers(services: Services, recording_id: RecordingId) -> list[str]
 
 
 async def _keep(
-    job: JobRun,
-    recording: Recording,
-    made: Sequence[Made],
-    origin: str,
-    shown: list[Stretch],
-    leftovers: Sequence[str],
+    job: JobRun, recording: Recording, made: Sequence[Made], origin: str, shown: list[Stretch]
 ) -> bool:
     """Into the store, then into the catalogue together with the end of the job; then leftovers go.
 
@@ -231,6 +225,7 @@ async def _keep(
     has found this job under way and relies on it.
     """
     store, folder = job.services.store, _folder(recording.id)
+    leftovers = await _leftovers(job.services, recording.id) if made else []
     stored = [(item, await store.adopt(item.file, folder, _SUFFIXES[item.kind])) for item in made]
     replaced: list[str | None] = []
     async with job.services.database.write() as tx:

@@ -7,17 +7,16 @@ deleted. A job that is killed begins again, and what it finds done it does not d
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamarchive import jobs
+from streamarchive import fixity, jobs
 from streamarchive.catalogue import assets, media_segments, withheld
 from streamarchive.catalogue import retention as rules
 from streamarchive.errors import NotFoundError, UnverifiedError
 from streamarchive.models import Asset, AssetKind, RecordingId
-from streamarchive.protocols import MediaStore, StoredObject
+from streamarchive.protocols import StoredObject
 from streamarchive.services import Services
 
 from .material import Takes
@@ -79,17 +78,10 @@ async def _sound_file(services: Services, recording_id: RecordingId) -> Asset | 
         origin = Takes(await media_segments.of_recording(connection, recording_id)).origin
     for kind in (AssetKind.MP4, AssetKind.M4A):
         if kind in files and files[kind].verified and origins[kind] == origin:
-            if await _hash(services.store, files[kind].key) != files[kind].sha256:
+            if await fixity.sha256(services.store, files[kind].key) != files[kind].sha256:
                 raise UnverifiedError(
                     f"the {kind.upper()} of recording {recording_id} is damaged in the store, so its segments "
                     "are kept; look whether the disk is sound, then make the file again"
                 )
             return files[kind]
     return None
-
-
-async def _hash(store: MediaStore, key: str) -> str:
-    digest = hashlib.sha256()
-    async for chunk in store.read(key):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -100,10 +100,10 @@ async def _verify_media(settings: Settings, options: argparse.Namespace) -> int:
             )
         unknown = await _unknown(services, delete=options.delete_unknown)
     if options.json:
-        console.out_json(_as_json(found, unknown, faulty))
+        console.out_json(_as_json(found, unknown, faulty, mended=not options.dry_run))
     else:
-        _tell(found, unknown, faulty, read=options.read)
-    return 1 if found.lost else 0
+        _tell(found, unknown, faulty, options)
+    return 1 if found.lost or (faulty and options.dry_run) else 0
 
 
 async def _examine(services: Services, options: argparse.Namespace, faulty: list[FaultyFile]) -> Fixity:
@@ -122,25 +122,19 @@ async def _examine(services: Services, options: argparse.Namespace, faulty: list
 
 async def _unknown(services: Services, *, delete: bool) -> _Unknown:
     unknown = _Unknown(delete)
-    async for page in fixity.unknown(services.database, services.store):
-        if page and delete:
-            await fixity.require_quiet(services.database)
-        for each in page:
-            if delete:
-                await services.store.delete(each.key)
-            unknown.files += 1
-            unknown.size_bytes += each.size_bytes
+    async for page in fixity.unknown(services.database, services.store, delete=delete):
+        unknown.files += len(page)
+        unknown.size_bytes += sum(each.size_bytes for each in page)
     return unknown
 
 
-def _tell(found: Fixity, unknown: _Unknown, faulty: list[FaultyFile], *, read: bool) -> None:
+def _tell(found: Fixity, unknown: _Unknown, faulty: list[FaultyFile], options: argparse.Namespace) -> None:
     for each in faulty[:_NAMED]:
-        again = " (is made again)" if each.made_again else ""
         kind = each.file.kind or "segment"
-        console.out(f"{each.fault}: {each.file.key}, {kind} of recording {each.file.recording_id}{again}")
+        console.out(f"{each.fault}: {each.file.key}, {kind} of recording {each.file.recording_id}")
     if len(faulty) > _NAMED:
         console.out(f"... and {len(faulty) - _NAMED} more (--json names all)")
-    console.out(_media_sentence(found, read=read))
+    console.out(_media_sentence(found, options))
     if unknown.files:
         done = "have been deleted" if unknown.deleted else "take up room; --delete-unknown deletes them"
         console.out(
@@ -148,21 +142,24 @@ def _tell(found: Fixity, unknown: _Unknown, faulty: list[FaultyFile], *, read: b
         )
 
 
-def _media_sentence(found: Fixity, *, read: bool) -> str:
+def _media_sentence(found: Fixity, options: argparse.Namespace) -> str:
     looked_at = f"{found.files} media files ({size(found.size_bytes)})"
     if not any(found.faults.values()):
-        return f"{looked_at}: all there, {'every byte as it was written' if read else 'of the right length'}."
+        how = "every byte as it was written" if options.read else "of the right length"
+        return f"{looked_at}: all there, {how}."
     kinds = ", ".join(f"{count} {fault}" for fault, count in found.faults.items() if count)
-    again = f"; {found.made_again} made again by the finaliser" if found.made_again else ""
+    how = "can be made again, without --dry-run" if options.dry_run else "made again by the finaliser"
+    again = f"; {found.replaceable} {how}" if found.replaceable else ""
     lost = f"; {found.lost} to be put back from a backup" if found.lost else ""
     return f"Of {looked_at} {kinds}{again}{lost}."
 
 
-def _as_json(found: Fixity, unknown: _Unknown, faulty: list[FaultyFile]) -> dict[str, object]:
+def _as_json(found: Fixity, unknown: _Unknown, faulty: list[FaultyFile], *, mended: bool) -> dict[str, object]:
     return {
         "files": found.files,
         "bytes": found.size_bytes,
-        "made_again": found.made_again,
+        "made_again": found.replaceable if mended else 0,
+        "replaceable": found.replaceable,
         "lost": found.lost,
         "unknown": {"files": unknown.files, "bytes": unknown.size_bytes, "deleted": unknown.deleted},
         "faults": [
@@ -171,7 +168,7 @@ def _as_json(found: Fixity, unknown: _Unknown, faulty: list[FaultyFile]) -> dict
                 "key": each.file.key,
                 "kind": each.file.kind or "segment",
                 "recording": each.file.recording_id,
-                "made_again": each.made_again,
+                "replaceable": each.replaceable,
             }
             for each in faulty
         ],

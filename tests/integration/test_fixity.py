@@ -59,8 +59,9 @@ async def examine(services, *, read=True, mend=True):
     return found, {each.file.key: each for each in faulty}
 
 
-async def unknown(services):
-    return [each.key async for page in fixity.unknown(services.database, services.store) for each in page]
+async def unknown(services, *, delete=False):
+    pages = fixity.unknown(services.database, services.store, delete=delete)
+    return [each.key async for page in pages for each in page]
 
 
 async def test_what_is_as_it_was_written_is_sound(archive):
@@ -81,7 +82,7 @@ async def test_a_file_that_was_made_is_made_again(archive, kind, fault):
     file = folder / before[kind].key
     spoil(file, fault)
     found, faulty = await examine(services)
-    assert {key: (each.fault, each.made_again) for key, each in faulty.items()} == {
+    assert {key: (each.fault, each.replaceable) for key, each in faulty.items()} == {
         before[kind].key: (fault, True)
     }
     assert found.lost == 0
@@ -102,7 +103,7 @@ async def test_a_parked_finaliser_is_asked_again(archive):
     job = await jobs.claim(services.database, (jobs.FINALISE,), "test")
     assert await jobs.fail(services.database, job, "it was no good", retryable=False) is JobState.PARKED
     (folder / files[AssetKind.MP4].key).unlink()
-    assert (await examine(services))[0].made_again == 1
+    assert (await examine(services))[0].replaceable == 1
     assert (await finalise(services)).id == job_id
     assert set((await assets_of(services, recording_id))[0]) == set(files)
 
@@ -113,7 +114,7 @@ async def test_only_who_reads_finds_other_bytes_of_the_same_length(archive):
     damage(folder / files[AssetKind.M4A].key)
     assert (await examine(services, read=False))[1] == {}
     _, faulty = await examine(services, mend=False)
-    assert [(each.fault, each.made_again) for each in faulty.values()] == [(Fault.DAMAGED, False)]
+    assert [(each.fault, each.replaceable) for each in faulty.values()] == [(Fault.DAMAGED, True)]
     assert (await assets_of(services, recording_id))[0] == files, "nothing was to be mended"
     assert await jobs.claim(services.database, (jobs.FINALISE,), "test") is None
 
@@ -124,7 +125,7 @@ async def test_nothing_is_made_of_a_source_that_is_damaged(archive):
     damage(folder / segments[1].key)
     damage(folder / files[AssetKind.MP4].key)
     found, faulty = await examine(services)
-    assert {key: each.made_again for key, each in faulty.items()} == {
+    assert {key: each.replaceable for key, each in faulty.items()} == {
         segments[1].key: False,
         files[AssetKind.MP4].key: False,
     }
@@ -198,15 +199,21 @@ async def test_what_the_catalogue_does_not_know_is_told_after_a_day(archive, tmp
     assert await unknown(services) == [key]
 
 
-async def test_unknown_files_are_deleted_only_while_nothing_is_at_work(archive):
+async def test_unknown_files_are_deleted_only_while_nothing_is_at_work(archive, tmp_path, monkeypatch):
     services, recording_id, _ = archive
-    await fixity.require_quiet(services.database)
+    monkeypatch.setattr(fixity, "UNKNOWN_AFTER", -fixity.UNKNOWN_AFTER)
+    stray = tmp_path / "stray"
+    stray.write_bytes(b"nobody's, or about to be somebody's")
+    key = (await services.store.adopt(stray, "original/", ".mp4")).key
     async with services.database.write() as tx:
         await jobs.enqueue(tx, jobs.FINALISE, str(recording_id), recording_id=recording_id)
-    await fixity.require_quiet(services.database)
-    await jobs.claim(services.database, (jobs.FINALISE,), "test")
+    job = await jobs.claim(services.database, (jobs.FINALISE,), "test")
     with pytest.raises(ConflictError, match="1 jobs at work"):
-        await fixity.require_quiet(services.database)
+        await unknown(services, delete=True)
+    assert await services.store.size(key) is not None
+    await jobs.release(services.database, job)
+    assert await unknown(services, delete=True) == [key]
+    assert await services.store.size(key) is None
 
 
 async def verify(services, *arguments):
@@ -238,6 +245,8 @@ async def test_the_command_tells_and_deletes(archive, tmp_path, monkeypatch, cap
 
     (tmp_path / "aside").rename(folder / segments[0].key)
     (folder / files[AssetKind.POSTER].key).unlink()
+    assert await verify(services, "--dry-run") == 1
+    assert "1 missing; 1 can be made again, without --dry-run." in capsys.readouterr().out
     assert await verify(services, "--delete-unknown", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["unknown"] == {"files": 1, "bytes": 1234, "deleted": True}
