@@ -19,7 +19,7 @@ from streamarchive.errors import NotFoundError, StorageError
 from streamarchive.media import disk
 from streamarchive.media.buckets import Bucket, is_beyond_the_end, lacks_bucket
 from streamarchive.media.fetched import Fetched
-from streamarchive.media.stores import CHUNK_BYTES, HASH_LENGTH, LISTED_AT_ONCE, hash_file, key_parts
+from streamarchive.media.stores import CHUNK_BYTES, HASH_LENGTH, LISTED_AT_ONCE, hash_file, is_key, key_parts
 from streamarchive.protocols import ListedObject, StoredObject
 
 if TYPE_CHECKING:
@@ -124,7 +124,11 @@ class S3Store:
                 page = await anext(pages, None)
             if page is None:
                 return
-            yield [ListedObject(each["path"], each["size"], each["last_modified"]) for each in page]
+            yield [
+                ListedObject(each["path"], each["size"], each["last_modified"])
+                for each in page
+                if is_key(each["path"])
+            ]
 
     async def delete(self, key: str) -> None:
         """Forget it; no error if it is gone."""

@@ -54,10 +54,14 @@ def open_store(url: str, folder: Path) -> MediaStore:
 
 def key_parts(key: str) -> list[str]:
     """The names between the slashes of a key. Raises `NotFoundError` for what cannot be one."""
-    parts = key.split("/")
-    if not all(_PART.fullmatch(part) for part in parts):
+    if not is_key(key):
         raise NotFoundError(f"{key!r} is not the key of a media file")
-    return parts
+    return key.split("/")
+
+
+def is_key(key: str) -> bool:
+    """Whether a media file may be called so. What others keep beside them has other names."""
+    return all(_PART.fullmatch(part) for part in key.split("/"))
 
 
 def hash_file(file: Path) -> str:
@@ -196,13 +200,13 @@ class FileStore:
 
 
 def _files(folder: Path, prefix: str) -> Iterator[ListedObject]:
-    """Those that can be media: what a disk's owner or a system keeps beside them has other names. Blocks."""
+    """Those that can be media. Blocks."""
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
         return
     for entry in entries:
-        if not _PART.fullmatch(entry.name):
+        if not is_key(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(folder / entry.name, f"{prefix}{entry.name}/")

@@ -17,6 +17,7 @@ from streamarchive.errors import NotFoundError, SettingsError, StorageError
 from streamarchive.media import stores
 from streamarchive.media.stores import CHUNK_BYTES, LISTED_AT_ONCE, FileStore, hash_file, open_store
 from streamarchive.media.trial import try_store
+from tests.services import S3Server
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -151,6 +152,13 @@ async def test_a_file_that_was_moved_in_came_when_it_was_moved(tmp_path):
     before = datetime.now(UTC)
     stored = await store.adopt(file, "a/", "")
     assert (await listed(store))[stored.key].changed_at >= before - timedelta(seconds=1)
+
+
+async def test_what_others_keep_in_a_bucket_is_not_listed(s3_server, tmp_path):
+    store = open_store(f"s3://{S3Server.BUCKET}?endpoint={s3_server.endpoint}", tmp_path / "fetched")
+    stored = await store.adopt(write(tmp_path), "a/", "")
+    (s3_server.objects / "a" / "of somebody else+").write_bytes(b"")
+    assert set(await listed(store)) == {stored.key}
 
 
 async def test_what_a_disk_holds_besides_is_not_listed(tmp_path):
