@@ -37,7 +37,6 @@ _NOISE = (
     "video:",
     "size=",
     "frame=",
-    "Stream mapping",
     "(Re-)",
     "Skip ('#",  # a line of a playlist that it does not know
 )

@@ -224,6 +224,8 @@ async def test_a_connection_can_be_closed_twice(sqlite_catalogue: str) -> None:
     kept.execute("SELECT 1 UNION SELECT 2")
     connection.close()
     connection.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 async def test_cancelled_readers_do_not_hold_the_log(sqlite_catalogue: str) -> None:
