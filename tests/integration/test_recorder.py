@@ -259,9 +259,8 @@ async def test_a_fenced_recorder_stops_and_writes_nothing_more(services, air):
     async with recording_worker(services, patience):
         await until_segments(services, stream_id, 1)
         stream, _, _, _ = await state(services, stream_id)
-        await streams.release(services.database, stream_id, stream.epoch)
-        taken = await streams.claim(services.database, stream_id, "another@elsewhere", timedelta(minutes=5))
-        assert taken is not None
+        another = replace(stream, successor="another@elsewhere")
+        await streams.hand_over(services.database, another, timedelta(minutes=5))
         _, before, _, _ = await state(services, stream_id)
 
         async def ended():
