@@ -17,6 +17,7 @@ import contextlib
 import fcntl
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -82,12 +83,17 @@ def cache_folder() -> Path:
     return folder
 
 
+_PORTS = range(10_240, 32_768)
+"""Below those that the kernel gives to connections: one of these may take a port between two of our steps."""
+
+
 def free_port() -> int:
     """A TCP port of loopback that nobody used a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 # --- programs -------------------------------------------------------------------------------------------

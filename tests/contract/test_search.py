@@ -433,7 +433,7 @@ async def test_what_is_written_is_seen_by_another_connection(url: str, index: Se
 
 
 WRITER = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 from datetime import UTC, datetime
 from streamarchive.protocols import CueDocument
 from streamarchive.search import open_index
@@ -442,6 +442,8 @@ async def main(url, name, count, catalogue):
     index = open_index(url)
     await index.prepare()
     for n in range(count):
+        if os.path.exists(catalogue + ".over"):
+            break
         with open(catalogue, "a") as file:
             print(f"{name}-{n}", file=file)
         text = f"{name} says word{n}"
@@ -585,23 +587,28 @@ async def test_a_change_of_the_analysis_is_told_and_goes_live_while_everybody_se
         health = await index.health()
         assert (health.ok, health.analyzer_current) == (True, False)
         assert "reindex" in health.sentence
+        found: list[tuple[int, bool]] = []
         done = asyncio.Event()
-        searched = asyncio.create_task(_search_until(site, done, total=400))
+        searching = asyncio.create_task(_search_until(done, site, "common", found))
         await index.prepare()
-        for _ in range(3):
+        rebuilds = 0
+        while rebuilds < 3 or len(found) < 10:
             await index.rebuild(batches(*(lines[n : n + 50] for n in range(0, 400, 50))))
+            rebuilds += 1
+            assert not searching.done()
         done.set()
-        assert await searched > 10
+        await searching
+        assert set(found) == {(400, False)}
         assert (await index.health()).analyzer_current
 
 
-async def _search_until(index: SearchIndex, done: asyncio.Event, *, total: int) -> int:
-    searches = 0
+async def _search_until(
+    done: asyncio.Event, index: SearchIndex, text: str, found: list[tuple[int, bool]]
+) -> None:
+    """Hits, and whether the time was up, of one search after the other."""
     while not done.is_set():
-        results = await find(index, "common")
-        assert (results.total.value, results.timed_out) == (total, False)
-        searches += 1
-    return searches
+        results = await find(index, text)
+        found.append((results.total.value, results.timed_out))
 
 
 async def test_a_step_that_was_not_done_in_time_makes_the_answer_partial(
@@ -685,19 +692,19 @@ async def test_a_rebuild_loses_nothing_that_processes_write_meanwhile(
             some = [cue(each, "anna", each.replace("-", " says word")) for each in names[first : first + 10]]
             yield Portion(some, first)
 
-    command = [sys.executable, "-W", "error", "-c", WRITER, url, "anna", "80", str(catalogue)]
+    command = [sys.executable, "-W", "error", "-c", WRITER, url, "anna", "100000", str(catalogue)]
     writer = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert writer.stdout is not None
     done = asyncio.ensure_future(writer.stdout.read())
     await until_async(lambda: _finds(index, "says"), "the writer to begin")
-    rebuilds = 0
-    while not done.done():
+    for _ in range(3):
         await index.rebuild(known)
-        rebuilds += 1
+        assert not done.done()
+    catalogue.with_name("catalogue.over").touch()
+    written = len((await done).split())
     assert await writer.wait() == 0
-    assert rebuilds > 0
     await seen(index)
-    assert (await find(index, "says")).total.value == 80
+    assert (await find(index, "says")).total.value == written > 0
 
 
 # --- whatever is typed ----------------------------------------------------------------------------------
