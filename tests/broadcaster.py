@@ -34,14 +34,14 @@ class BroadcasterProcess:
         """JSON of its control interface."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=5 * PATIENCE) as response:
             return json.load(response)
 
     def refusal(self, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, str]:
         """The status with which a request is refused, and what is said."""
         try:
             request = urllib.request.Request(self.address + path, data, dict(headers))
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=5 * PATIENCE) as response:
                 raise AssertionError(f"not refused, but answered {response.status}")
         except urllib.error.HTTPError as refused:
             with refused:
@@ -55,7 +55,7 @@ class BroadcasterProcess:
 
     def playlist(self, url: str) -> str:
         """The stream's playlist."""
-        with urllib.request.urlopen(url, timeout=10) as response:
+        with urllib.request.urlopen(url, timeout=10 * PATIENCE) as response:
             text: str = response.read().decode()
             return text
 

@@ -168,6 +168,7 @@ def patient_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(elastic_queries._SEARCH, "timeout", "60s")
     monkeypatch.setattr("streamarchive.search.ranking.SEARCH_SECONDS", 60.0)
     monkeypatch.setattr("streamarchive.search.ranking.COUNTING_SECONDS", 60.0)
+    monkeypatch.setattr("streamarchive.search.elastic_server.REQUEST_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="session")

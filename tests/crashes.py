@@ -78,7 +78,7 @@ class Crashes:
         await until_async(self._recording, "ffmpeg at work")
         await asyncio.sleep(seconds)
         ffmpegs = await until_async(self._recording, "ffmpeg at work")
-        asked, killed_at = len(self.truth.asked), self.truth.now()
+        asked, killed_at = len(self.truth.asked), self.truth.on_air()
         if victim != "worker":
             with suppress(ProcessLookupError):
                 os.kill(ffmpegs[0], signal.SIGKILL)

@@ -49,7 +49,10 @@ class Demo:
         self.address = f"http://127.0.0.1:{port}"
         self._log = (folder.parent / f"{folder.name}.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamarchive", "demo", "--data-dir", str(folder), "--port", str(port)],
+            [
+                *(sys.executable, "-m", "streamarchive", "demo", "--data-dir", str(folder)),
+                *("--port", str(port), "--minutes", "60"),  # no broadcast of ours ends by itself
+            ],
             stderr=self._log,
             stdout=self._log,
             start_new_session=True,
@@ -62,7 +65,7 @@ class Demo:
 
     def get(self, path: str) -> Any:
         """JSON of an address."""
-        with urllib.request.urlopen(self.address + path, timeout=10) as response:
+        with urllib.request.urlopen(self.address + path, timeout=10 * PATIENCE) as response:
             return json.load(response)
 
     def try_get(self, path: str) -> Any:

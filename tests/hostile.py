@@ -150,9 +150,10 @@ async def hostile(segment: bytes, canary_file: Path) -> AsyncIterator[Hostile]:
     app.router.add_get("/{path:.*}", corpus.answer)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, HERE, 0).start()
-    corpus.port = runner.addresses[0][1]
-    canary = await asyncio.start_server(corpus.be_hit, CANARY, corpus.port)
+    # The port is chosen where many others are in use; on the other address all are free.
+    canary = await asyncio.start_server(corpus.be_hit, CANARY, 0)
+    corpus.port = canary.sockets[0].getsockname()[1]
+    await web.TCPSite(runner, HERE, corpus.port).start()
     corpus.rest()
     try:
         yield corpus

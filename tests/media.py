@@ -6,12 +6,13 @@ import subprocess
 from pathlib import Path
 
 from streamarchive.media.commands import ffmpeg_path
+from tests.waiting import PATIENCE
 
 
 def run_ffmpeg(*arguments: str | Path) -> None:
     """Run ffmpeg to its end."""
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-v", "error", "-y", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120 * PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
 
 

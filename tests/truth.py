@@ -23,12 +23,13 @@ from tests.media import run_ffmpeg
 RATE = 25
 """Pictures a second; a piece lasts one."""
 WINDOW = 12
-"""Pieces that the playlist lists."""
 # One muxer for all pieces: its packets are counted through, as they are in a broadcast.
 SPLIT = ("-f", "segment", "-segment_time", "1", "-segment_format", "mpegts", "-individual_header_trailer", "0")
 """How ffmpeg makes pieces."""
 _STEPS = 10
 """In so many steps each piece of the endless response is sent."""
+_LATEST = 2.0
+"""Seconds; who has sent nothing for longer has no listener."""
 
 
 def make_pieces(folder: Path, seconds: int) -> list[Path]:
@@ -53,10 +54,19 @@ class Truth:
     """When ffmpeg began to read, in seconds of the broadcast."""
     calm: asyncio.Event = field(default_factory=asyncio.Event)
     frozen_at: float = 0.0
+    window: int = WINDOW
+    """Pieces that the playlist lists."""
+    sent: float = 0.0
+    """How far the endless response is, in seconds of the broadcast."""
 
     def now(self) -> float:
         """How far the broadcast is, in seconds."""
         return time.monotonic() - self.began
+
+    def on_air(self) -> float:
+        """The same of what was sent: a busy machine sends late, and what was not sent cannot be lost."""
+        late = self.now() - self.sent
+        return self.sent if late < _LATEST else self.now()
 
     @property
     def hls(self) -> str:
@@ -90,7 +100,7 @@ class Truth:
         await self._behave()
         at = self.frozen_at if self.mood == "frozen" else self.now()
         done = min(int(at), len(self.pieces))
-        first = max(0, done - WINDOW)
+        first = max(0, done - self.window)
         lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
         for number in range(first, done):
             lines += ["#EXTINF:1.0,", f"piece{number:05d}.ts"]
@@ -118,6 +128,7 @@ class Truth:
                         await self._interrupt(request)
                         return response
                     await response.write(data[step * size : (step + 1) * size])
+                    self.sent = number + (step + 1) / _STEPS
         return response
 
     async def _interrupt(self, request: web.Request) -> None:
@@ -144,9 +155,11 @@ def _is_ffmpeg(request: web.Request) -> bool:
 
 
 @asynccontextmanager
-async def broadcast(pieces: Sequence[Path], *, begin_at: float = 5.0) -> AsyncIterator[Truth]:
+async def broadcast(
+    pieces: Sequence[Path], *, begin_at: float = 5.0, window: int = WINDOW
+) -> AsyncIterator[Truth]:
     """On air until the end of the block; `begin_at` seconds of it are over already."""
-    truth = Truth(pieces)
+    truth = Truth(pieces, window=window)
     truth.began -= begin_at
     app = web.Application()
     app.router.add_get("/live.m3u8", truth.playlist)

@@ -34,8 +34,9 @@ _LOOK_SECONDS = 1.0
 """How often it is looked whether ffmpeg gets on."""
 _AGAIN_SECONDS = 1.0
 """How long to wait while catalogue or store are away."""
-_KNOWN_SECONDS = 4.0
-"""How much at least of what is known is asked for again after an interruption, to find the place."""
+_KNOWN_SECONDS = 10.0
+"""How much at least of what is known is asked for again after an interruption, to find the place; the list moves
+on while ffmpeg starts."""
 
 
 @dataclass(frozen=True, slots=True)

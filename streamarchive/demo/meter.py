@@ -150,7 +150,8 @@ class Meter:
                     hits = (await response.json())["hits"] if response.ok else []
                 if any(_is_hit(hit, interview_id, caption) for hit in hits):
                     self.searchable.append(late_s)
-                    await self._broadcaster.publish(self.figures())
+                    with contextlib.suppress(BroadcasterAwayError):  # the next figures hold these, too
+                        await self._broadcaster.publish(self.figures())
                     return
             await asyncio.sleep(_SEARCH_EVERY_S)
 

@@ -24,6 +24,8 @@ from tests.factories import line
 from tests.indexes import expected, remove_index, stored
 from workers import indexer
 
+pytestmark = pytest.mark.usefixtures("patient_search")
+
 
 @pytest.fixture(params=["embedded", "elasticsearch"])
 def search_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:

@@ -13,7 +13,8 @@ SEED = 5
 
 
 async def record_and_kill(settings, pieces, kills, way):
-    async with open_services(settings) as services, broadcast(pieces) as truth:
+    # What is listed is listed long enough for a Python that starts on a busy machine.
+    async with open_services(settings) as services, broadcast(pieces, window=60) as truth:
         crashes = Crashes(services, truth)
         try:
             await crashes.begin(getattr(truth, way))

@@ -163,7 +163,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [sys.executable, "-m", "streamarchive.demo.broadcaster", str(tmp_path / "broadcasts")]
         port = str(taken.getsockname()[1])
-        done = subprocess.run([*command, "--port", port], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([*command, "--port", port], capture_output=True, text=True, timeout=30 * PATIENCE)
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert port in done.stderr

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.demo import Demo
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 SEGMENTS = "SELECT sequence, sha256, start_ticks FROM media_segment WHERE deleted_at IS NULL ORDER BY id"
 CUES = "SELECT id, start_ms, end_ms, text FROM cue WHERE deleted_at IS NULL ORDER BY id"
@@ -65,7 +65,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "streamarchive", "demo", "--data-dir", str(tmp_path / "archive")]
-        done = subprocess.run([*command, "--port", port], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command, "--port", port], capture_output=True, text=True, timeout=60 * PATIENCE)
     assert done.returncode == 1
     [line] = done.stderr.strip().splitlines()
     assert port in line
@@ -76,7 +76,7 @@ def test_a_second_demo_in_the_same_folder_is_refused(start, folder):
     first = start()
     first.on_air()
     command = [sys.executable, "-m", "streamarchive", "demo", "--data-dir", str(folder), "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * PATIENCE)
     assert done.returncode == 1
     [line] = done.stderr.strip().splitlines()
     assert str(folder) in line

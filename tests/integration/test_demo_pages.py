@@ -10,7 +10,7 @@ from streamarchive.services import open_services
 from streamarchive.settings import Settings
 from tests import services
 from tests.broadcaster import BroadcasterProcess
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from web.app import create_app
 
 SENTENCE = "en|The {part} is {adv} {adj} {conn} I {like} it."
@@ -26,8 +26,9 @@ def broadcaster(tmp_path_factory, ffmpeg):
 
 
 @pytest.fixture
-async def visit(tmp_path, broadcaster):
+async def visit(tmp_path, broadcaster, monkeypatch):
     """A visitor of the demo's site."""
+    monkeypatch.setattr("streamarchive.demo.control._TIMEOUT", aiohttp.ClientTimeout(total=3 * PATIENCE))
     settings = Settings(data_dir=tmp_path / "archive", demo_control=broadcaster.address)
     async with open_services(settings) as opened:
         async with BroadcasterClient(broadcaster.address) as client:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -120,9 +121,11 @@ async def test_a_recogniser_that_is_killed_costs_no_line(services, tmp_path):
     expected = await cues_of(services, undisturbed)
 
     recording_id = await imported(services, tmp_path / "talk.wav")
-    job = JobRun(services, await claimed(services))
+    asked = Asked(services.engines.final)
+    engines = SimpleNamespace(final=asked, diarizer=services.engines.diarizer)
+    job = JobRun(replace(services, engines=engines), await claimed(services))
     work = asyncio.create_task(transcriber.transcribe(job))
-    while not await covered(services, recording_id):
+    while asked.times < 2 or not await covered(services, recording_id):  # so it is at work when it is killed
         await asyncio.wait([work], timeout=0.02)
         assert not work.done()
     os.kill(services.engines.final.pid, signal.SIGKILL)
@@ -136,6 +139,22 @@ async def test_a_recogniser_that_is_killed_costs_no_line(services, tmp_path):
     assert [(c.start_ms, c.end_ms, c.text, c.words) for c in found] == [
         (c.start_ms, c.end_ms, c.text, c.words) for c in expected
     ]
+
+
+class Asked:
+    """A recogniser that counts its batches."""
+
+    def __init__(self, engine):
+        self._engine, self.times = engine, 0
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    async def transcribe(self, windows, options):
+        """As it does."""
+        self.times += 1
+        async for result in self._engine.transcribe(windows, options):
+            yield result
 
 
 async def covered(services, recording_id):
