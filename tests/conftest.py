@@ -169,6 +169,7 @@ def patient_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamarchive.search.ranking.SEARCH_SECONDS", 60.0)
     monkeypatch.setattr("streamarchive.search.ranking.COUNTING_SECONDS", 60.0)
     monkeypatch.setattr("streamarchive.search.elastic_server.REQUEST_SECONDS", 60.0)
+    monkeypatch.setattr("streamarchive.search.elastic_inspection._LIMIT_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="session")

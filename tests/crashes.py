@@ -46,6 +46,7 @@ class Crashes:
 
     services: Services
     truth: Truth
+    program: Sequence[str] = ("-m", "streamarchive")
     stream_id: StreamId = NO_STREAM
     worker: asyncio.subprocess.Process | None = None
     kills: list[tuple[str, float, float]] = field(default_factory=list)
@@ -67,7 +68,7 @@ class Crashes:
             "STREAMARCHIVE_DATABASE": self.services.database.url,
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }
-        command = (sys.executable, "-m", "streamarchive", "work", "recorder")
+        command = (sys.executable, *self.program, "work", "recorder")
         self.worker = await asyncio.create_subprocess_exec(
             *command, env=environment, stderr=asyncio.subprocess.DEVNULL
         )

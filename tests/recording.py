@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from streamarchive.catalogue import database as clock
@@ -17,10 +18,12 @@ from workers import recorder
 from workers.capture import Patience
 
 QUICK = Patience(stall=6.0, stop=0.5, lease=3.0, renew=0.5, first_retry=0.1, longest_retry=0.5, tidy=0.2)
+CALM = replace(QUICK, stall=60.0, stop=10.0)
+"""For sources that never fall silent: a machine that stands still for a while is none that does."""
 
 
 @asynccontextmanager
-async def recording_worker(services, patience=QUICK):
+async def recording_worker(services, patience=CALM):
     stop = asyncio.Event()
     task = asyncio.create_task(recorder.run(services, stop, patience))
     try:

@@ -88,11 +88,12 @@ _PORTS = range(10_240, 32_768)
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody used a moment ago."""
+    """A port of loopback that nobody used a moment ago, of TCP and UDP."""
     while True:
         port = random.SystemRandom().choice(_PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
             return port
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from streamarchive.models import GapReason, StreamState
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
 from tests.recording import (
-    QUICK,
     check_books,
     recording_worker,
     request_stop,
@@ -57,7 +55,7 @@ async def test_a_recording_outlives_a_full_disk(tmp_path, small_disk, pieces):
     )
     async with open_services(settings) as services, broadcast(pieces) as truth:
         stream_id = await schedule(services, truth.endless)
-        async with recording_worker(services, replace(QUICK, stall=60.0)):
+        async with recording_worker(services):
             await until_segments(services, stream_id, 1)
             ballast = fill(small_disk)
 

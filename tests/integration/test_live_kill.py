@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 
 from streamarchive.catalogue import interviews, recordings, streams, transcripts
@@ -13,7 +12,7 @@ from streamarchive.models import RunStage
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
 from tests.archive import MODEL
-from tests.recording import QUICK, recording_worker, request_stop, state, until_ended
+from tests.recording import recording_worker, request_stop, state, until_ended
 from tests.speaking import on_air
 from tests.waiting import until_async
 from workers import live_transcriber
@@ -34,7 +33,7 @@ async def test_what_is_heard_of_a_take_that_is_killed_is_shown_once(tmp_path):
         stop = asyncio.Event()
         listening = asyncio.create_task(live_transcriber.run(services, stop))
         try:
-            async with recording_worker(services, replace(QUICK, stall=60.0)):
+            async with recording_worker(services):
                 for number in range(KILLS):
                     await until_async(
                         lambda n=number: _ahead(services, stream_id, n), "captions", seconds=PATIENCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -84,7 +85,7 @@ async def test_what_is_recorded_while_the_store_is_away_is_played_finished_and_d
         stream_id = await schedule(services, truth.endless)
         async with recording_worker(services):
             await until_segments(services, stream_id, 1)
-            s3_server.stop()
+            await asyncio.to_thread(s3_server.stop)
             await until_waiting(services, stream_id, 0, 3)
             _, before, _, _ = await state(services, stream_id)
             s3_server.start()
@@ -144,15 +145,15 @@ async def test_sources_and_recorders_may_break_off_while_the_store_is_away(
     """What each take has recorded waits, and every gap is written down."""
     async with broadcast(pieces) as truth:
         stream_id = await schedule(services, truth.endless)
-        async with recording_worker(services):
+        async with recording_worker(services, QUICK):
             await until_segments(services, stream_id, 1)
-            s3_server.stop()
+            await asyncio.to_thread(s3_server.stop)
             await until_waiting(services, stream_id, 0, 2)
             truth.set_mood(mood)
             assert (await until_gap(services, stream_id)).reason in reasons
             truth.set_mood("ok")
             await until_waiting(services, stream_id, 1, 2)
-        async with recording_worker(services):
+        async with recording_worker(services, QUICK):
             await until_waiting(services, stream_id, 2, 2)
             s3_server.start()
             await until_segments(services, stream_id, 6, takes=3)
@@ -179,12 +180,12 @@ async def until_gap(services, stream_id):
 
 async def test_what_waits_for_the_store_is_no_silence(services, s3_server, pieces):
     """A stream past its end goes on while its source delivers."""
-    quick = replace(QUICK, quiet=6.0)
+    quick = replace(QUICK, stall=60.0, quiet=15.0)
     async with broadcast(pieces) as truth:
         stream_id = await plan(services, truth.endless, ends=1)
         async with recording_worker(services, quick):
             await until_segments(services, stream_id, 1)
-            s3_server.stop()
+            await asyncio.to_thread(s3_server.stop)
             await until_waiting(services, stream_id, 0, 6)
             stream, before, _, _ = await state(services, stream_id)
             assert stream.overrun(before[-1].arrived_at + timedelta(seconds=quick.quiet))
@@ -202,7 +203,7 @@ async def test_a_recording_is_over_once_the_store_has_all_of_it(services, s3_ser
         stream_id = await schedule(services, truth.endless)
         async with recording_worker(services):
             await until_segments(services, stream_id, 1)
-            s3_server.stop()
+            await asyncio.to_thread(s3_server.stop)
             await until_waiting(services, stream_id, 0, 2)
             await request_stop(services, stream_id)
             epoch = (await state(services, stream_id))[0].epoch

@@ -30,7 +30,7 @@ from workers.stream_recorder import StreamRecorder
 
 
 async def test_a_live_stream_becomes_a_finished_recording_with_its_jobs(services, air):
-    stream_id = await schedule(services, air.url, seconds=10)
+    stream_id = await schedule(services, air.url, seconds=20)
     async with recording_worker(services):
         await until_ended(services, stream_id)
     stream, segments, takes, gaps = await state(services, stream_id)
@@ -74,10 +74,11 @@ async def test_a_scheduled_stream_begins_in_time(services, air):
             interview_id,
             air.url,
             starts_at=starts_at,
-            ends_at=starts_at + timedelta(seconds=6),
             exact_host_allowed=True,
         )
     async with recording_worker(services):
+        await until_segments(services, stream_id, 1)
+        await request_stop(services, stream_id)
         await until_ended(services, stream_id)
     stream, segments, _, _ = await state(services, stream_id)
     async with services.database.read() as connection:

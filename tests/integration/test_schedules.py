@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from streamarchive.catalogue import cuts, interviews, recordings, streams, workers
 from streamarchive.catalogue import database as clock
@@ -132,11 +136,11 @@ async def test_one_that_cannot_go_on_with_a_recording_keeps_nobody_from_beginnin
     async with recording_worker(services):
         first = await plan(services, truth.hls)
         await until_segments(services, first, 1)
-        second = await plan(services, truth.hls)
-        async with services.database.write() as tx:
-            stream = await streams.get(tx, second)
+        async with services.database.write() as tx:  # in one step: the recorder would take it up before
+            interview_id = await interviews.create(tx, titles={"en": "Given"}, languages=("en",))
             about = {"duration_ms": 1000, "has_video": False, "damage": None}
-            await recordings.create_uploaded(tx, stream.interview_id, **about)
+            await recordings.create_uploaded(tx, interview_id, **about)
+            await streams.create(tx, interview_id, truth.hls, overruns=True, exact_host_allowed=True)
         third = await plan(services, truth.endless)
         await until_segments(services, third, 1)
         await request_stop(services, first)
@@ -172,7 +176,7 @@ async def test_an_interview_with_a_recording_of_its_own_is_not_gone_on_with(serv
 
 async def test_a_hand_over_to_another_recorder_loses_and_doubles_nothing(services, truth):
     """The first is told to stop; it goes on until the second has the source."""
-    crashes = Crashes(services, truth)
+    crashes = Crashes(services, truth, program=PATIENT_RECORDER)
     try:
         await crashes.begin(truth.endless)
         await until_segments(services, crashes.stream_id, 2)
@@ -194,6 +198,19 @@ async def test_a_hand_over_to_another_recorder_loses_and_doubles_nothing(service
     assert places == list(range(places[0], places[0] + len(places))), "every picture once"
 
 
+PATIENT_RECORDER = (
+    "-c",
+    """
+from functools import partial
+from streamarchive.cli import main
+from workers import recorder
+recorder.Patience = partial(recorder.Patience, hand_over=90.0, stop=10.0)
+main()
+""",
+)
+"""Hands over also where both have to wait long for the processor."""
+
+
 async def two_recorders(services):
     async with services.database.read() as connection:
         return len(await workers.alive(connection)) == 2
@@ -213,7 +230,7 @@ async def test_a_recorder_that_slept_past_its_lease_adds_nothing(tmp_path, piece
             await crashes.begin(truth.endless)
             await until_segments(services, crashes.stream_id, 1)
             sleeper = crashes.worker
-            sleeper.send_signal(signal.SIGSTOP)
+            await suspend(sleeper, services.database)
             slept = (await state(services, crashes.stream_id))[0]
             async with recorder_elsewhere(services, elsewhere):
                 await until_segments(services, crashes.stream_id, 3, takes=2)
@@ -234,7 +251,40 @@ async def test_a_recorder_that_slept_past_its_lease_adds_nothing(tmp_path, piece
 
 def recorder_elsewhere(services, settings):
     """A recorder with a folder of its own, over the same catalogue and store."""
-    return recording_worker(replace(services, settings=settings), QUICK)
+    return recording_worker(replace(services, settings=settings), replace(QUICK, lease=60.0))
+
+
+async def suspend(process, database):
+    """SIGSTOP, but not while it writes: its locks would stay with it."""
+
+    async def between_two_writes():
+        process.send_signal(signal.SIGSTOP)
+        await until_async(lambda: stands_still(process), "it to stand still")
+        if await nobody_writes(database):
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
+    await until_async(between_two_writes, "a moment between two of its transactions")
+
+
+async def stands_still(process):
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/stat")
+    return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+
+async def nobody_writes(database):
+    if database.path is None:
+        writers = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
+        async with database.read() as connection:
+            return (await connection.execute(text(writers))).first() is None
+    with closing(sqlite3.connect(database.path, timeout=0, isolation_level=None)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        other.execute("ROLLBACK")
+    return True
 
 
 async def let_go(process):

@@ -31,6 +31,8 @@ from tests.conftest import absent
 from tests.indexes import expected, stored
 from workers import indexer
 
+pytestmark = pytest.mark.usefixtures("patient_search")
+
 GUIDE = Path(__file__).parents[2] / "docs/operator-guide.md"
 READER, INDEXER = "streamarchive-reader", "streamarchive-indexer"
 KEYS = {READER: "reader-id:reader-secret", INDEXER: "indexer-id:indexer-secret"}

@@ -13,12 +13,12 @@ from streamarchive.catalogue import captioning, changes, interviews
 from streamarchive.errors import DatabaseUnavailableError
 from streamarchive.models import AssetKind
 from tests.site import TALK, draft
-from tests.waiting import until_async
+from tests.waiting import PATIENCE, until_async
 from web import events
 from web.access import Asker, Visit
 from web.keys import HUB, RENDERER
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 10 * PATIENCE
 
 
 class Stream:

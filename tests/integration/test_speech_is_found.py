@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 
 from streamarchive.demo.voices import UNHEARD, save_wave
 from tests.archive import ROOT, Archive
+from tests.indexes import ask
 from tests.voices import speeches
 
 WITHIN_MS = 1_000
@@ -53,6 +55,8 @@ async def test_four_word_phrases_are_found_at_the_right_second(archive: Archive,
     phrases = _english_phrases(file)
     imported = await archive.do("import", file, "--title", "Unheard", "--language", "en", "--wait", "--json")
     interview = imported.json()["interview"]
+    if server := archive.settings.get("SEARCH"):
+        await asyncio.to_thread(ask, f"{server}/_refresh", "POST")
     missed = []
     for phrase in phrases:
         found = (await archive.do("search", "--json", f'"{phrase.text}"')).json()

@@ -23,6 +23,8 @@ from tests.recording import (
 from tests.services import free_port
 from tests.waiting import until_async
 
+SRT_LATENCY = "latency=2000000"
+"""Microseconds: what comes later is left out, and a busy machine is late."""
 LOCKED = "rtsp://camera:Word-0123456789@"
 
 
@@ -92,14 +94,14 @@ async def test_sound_that_segments_cannot_carry_is_encoded_anew(services, rtsp_u
 
 async def test_srt_from_a_server(services):
     port, secret = free_port(), "passphrase=0123456789-secret"
-    async with persistent_encoder("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener&{secret}"):
+    async with persistent_encoder("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener&{SRT_LATENCY}&{secret}"):
         tracks = await record_from(services, f"srt://127.0.0.1:{port}?{secret}")
     assert (tracks.video, tracks.audio) == ("h264", "aac")
 
 
 async def test_srt_that_an_encoder_sends(services):
     port = free_port()
-    address = f"srt://127.0.0.1:{port}?mode=caller&passphrase="
+    address = f"srt://127.0.0.1:{port}?mode=caller&{SRT_LATENCY}&passphrase="
     async with (
         persistent_encoder("-f", "mpegts", address + "somebody-else"),
         persistent_encoder("-f", "mpegts", address + "0123456789-secret", codecs=(*H264, "-c:a", "ac3")),
