@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser, async_playwright, expect
 from psycopg import sql
 
@@ -38,6 +39,9 @@ CHROMIUM_ARGUMENTS = [
 
 MISSING = "missing service "
 """How the reason of a skipped test begins, if a service is why."""
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _skipped: dict[str, list[str]] = defaultdict(list)
 _numbers = itertools.count(1)
