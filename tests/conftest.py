@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from hypothesis import HealthCheck, settings
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 from psycopg import sql
 
 from streamarchive.search import elastic_queries
@@ -38,6 +39,9 @@ CHROMIUM_ARGUMENTS = [
 
 MISSING = "missing service "
 """How the reason of a skipped test begins, if a service is why."""
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _skipped: dict[str, list[str]] = defaultdict(list)
 _numbers = itertools.count(1)
@@ -208,13 +212,21 @@ def chromium_path() -> Path:
 
 
 @pytest.fixture
-async def chromium(chromium_path: Path) -> AsyncIterator[Browser]:
+async def chromium(chromium_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
     """A running browser (Playwright, async). It belongs to the test's event loop."""
     expect.set_options(timeout=5_000 * PATIENCE)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium_path, args=CHROMIUM_ARGUMENTS, chromium_sandbox=False
         )
+        new_context = browser.new_context
+
+        async def patient_context(**options: Any) -> BrowserContext:
+            context = await new_context(**options)
+            context.set_default_timeout(30_000 * PATIENCE)  # of navigation, too
+            return context
+
+        monkeypatch.setattr(browser, "new_context", patient_context)
         try:
             yield browser
         finally:

@@ -13,6 +13,8 @@ import aiohttp
 from streamarchive.errors import StreamArchiveError, UsageError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
+_WISH_TIMEOUT = aiohttp.ClientTimeout(total=30)
+"""What is to be said is synthesised first."""
 
 
 class BroadcasterAwayError(StreamArchiveError):
@@ -104,9 +106,12 @@ class BroadcasterClient:
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+            self._session = aiohttp.ClientSession()
+        timeout = _TIMEOUT if method == "GET" else _WISH_TIMEOUT
         try:
-            async with self._session.request(method, self._address + path, json=body) as response:
+            async with self._session.request(
+                method, self._address + path, json=body, timeout=timeout
+            ) as response:
                 answer: dict[str, Any] = await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise BroadcasterAwayError("the demo's broadcaster does not answer; it may be starting") from error

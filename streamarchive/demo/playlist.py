@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from streamarchive.demo.encoder import SEGMENT_SECONDS, EncodedSegment
 
-WINDOW = 10
+WINDOW = 30
 """Segments listed."""
-KEPT = 40
+KEPT = 60
 """Segments kept on disk: those listed, and those that a slow client may still be fetching."""
 
 _FIRST_SECONDS = 5

@@ -13,6 +13,7 @@ from streamarchive.catalogue.database import now
 from streamarchive.catalogue.people import Guest
 from streamarchive.models import Role
 from tests import people
+from tests.browser.test_interview_page import SLOWLY
 from tests.site import draft
 from workers import watcher
 
@@ -21,9 +22,11 @@ WIDE = {"width": 1280, "height": 900}
 
 
 @contextlib.asynccontextmanager
-async def opened(chromium, url, *, viewport=WIDE, scripts=True):
+async def opened(chromium, url, *, viewport=WIDE, scripts=True, slowly=False):
     """A page that must not complain, neither of scripts nor of what its security policy forbids."""
     context = await chromium.new_context(viewport=viewport, locale="en-GB", java_script_enabled=scripts)
+    if slowly:
+        await context.add_init_script(SLOWLY)
     page = await context.new_page()
     complaints = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -53,7 +56,7 @@ async def test_a_word_of_one_language_opens_the_moment_of_the_other(site, chromi
     async with site.services.database.write() as tx:
         term = {"term": "智能座舱", "lang": "zh", "means": {"en": "smart cockpit"}, "created_at": await now(tx)}
         await tx.execute(tables.glossary_term.insert().values(**term))
-    async with opened(chromium, site.url) as page:
+    async with opened(chromium, site.url, slowly=True) as page:
         await page.get_by_role("combobox").fill("smart cockpit")
         await page.keyboard.press("Enter")
         await page.locator("a.moment", has_text="智能座舱").click()
@@ -64,7 +67,7 @@ async def test_a_word_of_one_language_opens_the_moment_of_the_other(site, chromi
 async def test_suggestions_are_chosen_by_keyboard(talks, chromium):
     async with opened(chromium, talks.url) as page:
         box = page.get_by_role("combobox")
-        await box.press_sequentially("zhangw")
+        await box.fill("zhangw")
         option = page.get_by_role("option")
         await expect(option).to_have_count(1)
         await expect(option).to_contain_text("张伟")

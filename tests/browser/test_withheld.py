@@ -39,6 +39,23 @@ async def talk_on_air(site):
     return broadcast
 
 
+async def stays(page):
+    """The player is paused where it has come to and shows the picture of this moment."""
+    await page.evaluate("""async () => {
+        const player = document.getElementById("player");
+        player.pause();
+        const seeked = new Promise((resolve) => player.addEventListener("seeked", resolve, { once: true }));
+        player.currentTime = player.currentTime;
+        await seeked;
+    }""")
+
+
+async def has_buffered(page, seconds):
+    """What of it is loaded already; a player that asks for more of what is being withheld complains."""
+    buffered = "document.getElementById('player').buffered"
+    await holds(page, f"{buffered}.length && {buffered}.end({buffered}.length - 1) > {seconds}")
+
+
 async def pictures_until(page, seconds):
     """What the picture shows, again and again, until the player has come so far."""
     seen = []
@@ -55,15 +72,19 @@ async def test_players_go_past_it_on_the_same_clock_and_its_lines_go(site, chrom
         await broadcast.end()
     async with opened(chromium, await interview_url(site, broadcast.interview_id, "?t=4")) as page:
         await plays_at(page, 4)
-        await page.locator("#player").evaluate("player => player.play()")
+        await page.locator("#player").evaluate("player => player.pause()")
+        await has_buffered(page, 23)
         await expect(line(page, "智能座舱")).to_be_visible()
+        await page.locator("#player").evaluate("player => player.play()")
         range_id = await withhold(site, broadcast.recording_id)
         await expect(line(page, "智能座舱")).to_have_count(0)
         await expect(page.locator("#lines")).to_contain_text("Not shown: 2 s of the recording.")
         await holds(page, f"{CLOCK} > 4.5")
         seen = await pictures_until(page, 13)
         assert not [second for second in seen if HOLE_S[0] + 0.5 < second < HOLE_S[1] - 0.5], seen
+        await stays(page)
         assert abs(await seconds_in_picture(page) - await page.evaluate(CLOCK)) < 0.7
+        await page.locator("#player").evaluate("player => player.play()")
         async with site.services.database.write() as tx:
             await withheld.lift(tx, range_id)
         await expect(line(page, "智能座舱")).to_be_visible()
@@ -97,6 +118,7 @@ async def test_a_file_that_is_open_is_taken_away(site, chromium):
     interview = await site.interview(interview_id)
     async with opened(chromium, await interview_url(site, interview_id, "?t=8")) as page:
         await plays_at(page, 8)
+        await has_buffered(page, 29)
         await withhold(site, interview.recording_id)
         await expect(page.locator("#player")).to_have_count(0)
         await expect(page.locator("#screen")).to_contain_text("There is nothing to play at the moment.")

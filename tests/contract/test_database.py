@@ -16,7 +16,7 @@ from streamarchive.catalogue import database as database_module
 from streamarchive.catalogue.database import Database, SQLiteConnection, now
 from streamarchive.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from tests import factories, services
-from tests.waiting import until_async
+from tests.waiting import PATIENCE, until_async
 
 
 async def add_term(tx: AsyncConnection, term: str) -> None:
@@ -112,7 +112,7 @@ async def test_a_cancelled_transaction_leaves_nothing_and_the_connection_usable(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(5), database.write() as tx:
+        async with asyncio.timeout(30 * PATIENCE), database.write() as tx:
             await add_term(tx, f"kept {number}")
     assert await terms(database) == [f"kept {number}" for number in range(20)]
 
@@ -137,7 +137,7 @@ async def test_cancelling_at_any_moment_leaves_all_or_nothing(database: Database
         except asyncio.CancelledError:
             continue
         acknowledged.add(number)
-    async with asyncio.timeout(5), database.write() as tx:
+    async with asyncio.timeout(30 * PATIENCE), database.write() as tx:
         await add_term(tx, "still works")
     found = await terms(database)
     for number in range(attempts):
@@ -198,7 +198,7 @@ async def cancelled_while_rows_are_awaited(
 async def test_whoever_is_cancelled_before_the_rows_came_leaves_no_lock(database: Database) -> None:
     """Its traceback holds the statement, which must not hold the transaction."""
     kept = [await cancelled_while_rows_are_awaited(database.write()) for _ in range(3)]
-    async with asyncio.timeout(5), database.write() as tx:
+    async with asyncio.timeout(30 * PATIENCE), database.write() as tx:
         await add_term(tx, "still works")
     assert all(task.cancelled() for task in kept)
 
@@ -265,7 +265,7 @@ async def test_cancelled_readers_give_their_connections_back(database: Database)
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30 * PATIENCE):
         assert await terms(database) == []
 
 

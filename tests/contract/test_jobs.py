@@ -38,10 +38,11 @@ async def stored(database: Database, job_id: JobId) -> Job:
         return await jobs.get(connection, job_id)
 
 
-async def make_due(database: Database, job_id: JobId) -> None:
-    """As if its pause were over."""
+async def make_due(database: Database, job_id: JobId, after: timedelta = timedelta()) -> None:
+    """As if its pause were over, or took so long from now on."""
     async with database.write() as tx:
-        await tx.execute(update(tables.job).where(tables.job.c.id == job_id).values(run_after=await now(tx)))
+        run_after = await now(tx) + after
+        await tx.execute(update(tables.job).where(tables.job.c.id == job_id).values(run_after=run_after))
 
 
 async def cancel(database: Database, job_id: JobId) -> None:
@@ -143,10 +144,11 @@ async def test_a_failure_is_tried_again_later_and_ever_later(database: Database)
         job = await claim(database)
         assert job.attempt == attempt
         assert await jobs.fail(database, job, f"failure {attempt}") is JobState.QUEUED
-        assert await jobs.claim(database, KINDS, "worker") is None
         found = await stored(database, job_id)
         assert found.last_error == f"failure {attempt}"
         pauses.append((found.run_after - found.updated_at).total_seconds())
+        await make_due(database, job_id, after=timedelta(hours=1))
+        assert await jobs.claim(database, KINDS, "worker") is None
         await make_due(database, job_id)
     for attempt, pause in enumerate(pauses, start=1):
         assert 0.7 * 2**attempt < pause < 1.3 * 2**attempt

@@ -254,7 +254,11 @@ async def shown(database: Database, recording_id: RecordingId) -> dict[CueId, tu
     return found
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(happened=st.lists(steps, min_size=1, max_size=8))
 async def test_a_version_names_one_state_of_a_line_and_of_the_line_after_it(
     database: Database, happened: list[Step]

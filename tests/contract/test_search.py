@@ -37,6 +37,8 @@ from tests.services import free_port
 from tests.waiting import until_async
 
 HELD_AT = datetime(2026, 4, 25, 10, 0, tzinfo=UTC)
+pytestmark = pytest.mark.usefixtures("patient_search")
+
 ENGINES = ["embedded", "elasticsearch", "elasticsearch_9"]
 _urls: dict[int, str] = {}
 

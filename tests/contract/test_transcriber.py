@@ -198,8 +198,8 @@ async def test_a_prompt_is_taken_and_one_that_is_too_long_is_cut(shared, spoken)
 
 
 async def test_more_windows_take_longer_to_rehearse(shared):
-    one, four = [await shared.rehearse(beam_size=5, windows=windows) for windows in (1, 4)]
-    assert 0 < one < four
+    one, twelve = [await shared.rehearse(beam_size=5, windows=windows) for windows in (1, 12)]
+    assert 0 < one < twelve
 
 
 async def test_a_model_that_cannot_translate_says_so(shared, spoken):
@@ -301,7 +301,8 @@ async def test_a_model_that_appears_later_is_loaded(tmp_path, spoken, running):
         assert (await heard(engine, [Window(spoken(ENGLISH[0]), 0)]))[0].lines[0].text == ENGLISH[0]
 
 
-async def test_cancelling_ends_the_work_and_keeps_the_engine(shared, spoken):
+async def test_cancelling_ends_the_work_and_keeps_the_engine(shared, spoken, monkeypatch):
+    monkeypatch.setattr("streamarchive.transcription.engine_process._GRACE_SECONDS", 60.0)
     long = spoken(*ENGLISH, *ENGLISH, *ENGLISH)
     process = await started(shared)
     task = asyncio.create_task(heard(shared, [Window(long, 0)] * 50, TranscribeOptions()))

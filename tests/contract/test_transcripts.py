@@ -335,7 +335,11 @@ passes = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(first=passes, second=passes)
 async def test_whatever_was_there_before_a_pass_is_all_there_is_afterwards(
     database: Database, first: list[CueDraft], second: list[CueDraft]

@@ -212,7 +212,7 @@ page.addEventListener("corrected", ({ detail: { lines, removed } }) => {
 page.addEventListener("playfrom", ({ detail: ms }) => seek(ms, true));
 
 const provisional = document.getElementById("provisional");
-follow(
+const stopFollowing = follow(
   `${base}/events`,
   {
     lines: ({ added, removed }) => {
@@ -235,7 +235,7 @@ follow(
     whole: () => readAnew(show),
     reset: () => readAnew(show),
     withheld: () => readAnew(showAnew),
-    gone: () => (closePlayer(), seekBar.attach(null, along), screen.replaceChildren(), say(word.gone)),
+    gone: () => (stopFollowing(), closePlayer(), seekBar.attach(null, along), screen.replaceChildren(), say(word.gone)),
   },
   change,
 );
