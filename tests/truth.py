@@ -28,8 +28,6 @@ SPLIT = ("-f", "segment", "-segment_time", "1", "-segment_format", "mpegts", "-i
 """How ffmpeg makes pieces."""
 _STEPS = 10
 """In so many steps each piece of the endless response is sent."""
-_LATEST = 2.0
-"""Seconds; who has sent nothing for longer has no listener."""
 
 
 def make_pieces(folder: Path, seconds: int) -> list[Path]:
@@ -56,17 +54,17 @@ class Truth:
     frozen_at: float = 0.0
     window: int = WINDOW
     """Pieces that the playlist lists."""
+    listeners: int = 0
     sent: float = 0.0
-    """How far the endless response is, in seconds of the broadcast."""
+    """How many listen to the endless response, and how far it is, in seconds of the broadcast."""
 
     def now(self) -> float:
         """How far the broadcast is, in seconds."""
         return time.monotonic() - self.began
 
-    def on_air(self) -> float:
-        """The same of what was sent: a busy machine sends late, and what was not sent cannot be lost."""
-        late = self.now() - self.sent
-        return self.sent if late < _LATEST else self.now()
+    def late(self) -> float:
+        """How many seconds the endless response is behind, for whoever is the last to have asked for it."""
+        return self.now() - self.sent if self.listeners else 0.0
 
     @property
     def hls(self) -> str:
@@ -118,6 +116,15 @@ class Truth:
         await response.prepare(request)
         if _is_ffmpeg(request):
             self.asked.append(self.now())
+        self.sent = self.now()
+        self.listeners += 1
+        try:
+            await self._send(request, response)
+        finally:
+            self.listeners -= 1
+        return response
+
+    async def _send(self, request: web.Request, response: web.StreamResponse) -> None:
         with suppress(ConnectionError):
             for number in range(int(self.now()), len(self.pieces)):
                 data = await asyncio.to_thread(self.pieces[number].read_bytes)
@@ -126,10 +133,9 @@ class Truth:
                     await asyncio.sleep(number + (step + 1) / _STEPS - self.now())
                     if self.mood != "ok":
                         await self._interrupt(request)
-                        return response
+                        return
                     await response.write(data[step * size : (step + 1) * size])
                     self.sent = number + (step + 1) / _STEPS
-        return response
 
     async def _interrupt(self, request: web.Request) -> None:
         """What a mood does to somebody who is connected already."""

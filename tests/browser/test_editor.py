@@ -13,7 +13,7 @@ from tests import people
 from tests.browser.test_interview_page import LANDINGS
 from tests.people import PASSWORD
 from tests.site import TALK, draft
-from tests.waiting import until_async
+from tests.waiting import PATIENCE, until_async
 from workers.indexer import drain
 
 AREA = "li.line textarea"
@@ -73,7 +73,7 @@ async def test_a_word_corrected_on_air_is_everywhere_and_survives_the_final_pass
         area = await open_line(page, "smart copy it")
         await area.fill("The smart cockpit listens.")
         await area.press("Enter")
-        await expect(viewer.locator("li.line").first).to_contain_text("smart cockpit")
+        await expect(viewer.locator("li.line").first).to_contain_text("smart cockpit", timeout=2_000 * PATIENCE)
     await drain(site.services)
     await viewer.goto(f"{site.url}/search?q=%22smart+cockpit+listens%22")
     await expect(viewer.locator("mark").first).to_be_visible()

@@ -176,7 +176,7 @@ async def test_an_interview_with_a_recording_of_its_own_is_not_gone_on_with(serv
 
 async def test_a_hand_over_to_another_recorder_loses_and_doubles_nothing(services, truth):
     """The first is told to stop; it goes on until the second has the source."""
-    crashes = Crashes(services, truth, program=PATIENT_RECORDER)
+    crashes = Crashes(services, truth)
     try:
         await crashes.begin(truth.endless)
         await until_segments(services, crashes.stream_id, 2)
@@ -196,19 +196,6 @@ async def test_a_hand_over_to_another_recorder_loses_and_doubles_nothing(service
     content = [b"".join([chunk async for chunk in services.store.read(one.key)]) for one in segments]
     places = truth.places(content)
     assert places == list(range(places[0], places[0] + len(places))), "every picture once"
-
-
-PATIENT_RECORDER = (
-    "-c",
-    """
-from functools import partial
-from streamarchive.cli import main
-from workers import recorder
-recorder.Patience = partial(recorder.Patience, hand_over=90.0, stop=10.0)
-main()
-""",
-)
-"""Hands over also where both have to wait long for the processor."""
 
 
 async def two_recorders(services):
