@@ -183,12 +183,10 @@ async def fail(database: Database, job: Job, error: str, *, retryable: bool = Tr
     async with database.write() as tx:
         attempt = (await _as_held(tx, job)).attempt  # it may have advanced since it was claimed
         again = retryable and attempt < job.max_attempts
-        moment = await now(tx)
         pause = min(2.0**attempt, 600.0) * random.uniform(0.75, 1.25)  # noqa: S311 - only spreads the load
         values = {
             "state": _unless_cancelled(JobState.QUEUED if again else JobState.PARKED),
-            "run_after": moment + timedelta(seconds=pause),
-            "updated_at": moment,
+            "run_after": await now(tx) + timedelta(seconds=pause),
             "last_error": error,
         }
         row = await _update_held(tx, job, values)
