@@ -256,7 +256,6 @@ async def shown(database: Database, recording_id: RecordingId) -> dict[CueId, tu
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(happened=st.lists(steps, min_size=1, max_size=8))

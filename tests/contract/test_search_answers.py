@@ -147,7 +147,6 @@ QUERIES = st.lists(_PARTS, min_size=1, max_size=4).map(lambda parts: parse(" ".j
 @given(query=QUERIES, sort=st.sampled_from(list(Sort)))
 @settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_both_engines_answer_as_a_scan_of_all_texts_does(filled_url: str, query: Query, sort: Sort) -> None:

@@ -167,7 +167,7 @@ def test_a_correction_gives_way_to_what_another_person_has_decided() -> None:
 
 
 @given(runs(1), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_correction_is_carried_over_whole_to_the_same_words_in_other_lines(
     run: list[CueDraft], pace: random.Random
 ) -> None:

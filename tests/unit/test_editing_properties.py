@@ -16,7 +16,7 @@ from streamarchive.text import tokens
 from tests.unit.transcripts import NEW, Transcript, act, again, compose, retyped, runs
 
 paces = st.randoms(use_true_random=False)
-LONG = settings(max_examples=100, deadline=None)
+LONG = settings(max_examples=100)
 
 
 def in_order(line: CueDraft) -> bool:
@@ -159,7 +159,7 @@ def adopt_keeping_what_people_did(transcript: Transcript, heard: list[CueDraft])
 
 
 @given(runs(), paces, st.lists(runs(), min_size=6, max_size=12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_long_histories_of_runs_and_edits_lose_nothing_that_people_did(
     run: list[CueDraft], pace: random.Random, later: list[list[CueDraft]]
 ) -> None:
