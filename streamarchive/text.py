@@ -247,7 +247,7 @@ def _simplify(character: str) -> str:
 
 @cache
 def _converter(kind: str) -> OpenCC:
-    # Six megabytes and 80 ms that an archive without Chinese never pays.
+    # Each is made when it is first needed: an archive without Chinese pays no memory and no time.
     from opencc import OpenCC
 
     return OpenCC(kind)
