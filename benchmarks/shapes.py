@@ -8,6 +8,7 @@ once, surely, and without a loop, and all of its code is at work.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -39,6 +40,7 @@ def make(name: str, folder: Path) -> Path:
         _arrange(model, generator)
     path = folder / f"{name}.pt"
     torch.save({"dims": vars(model.dims), "model_state_dict": model.half().state_dict()}, path)
+    path.with_suffix(".json").write_text(json.dumps({"fine_tuned_from": name}))  # times of words by as many heads
     return path
 
 

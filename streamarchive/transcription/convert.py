@@ -3,7 +3,7 @@
 The folder holds what CTranslate2 and faster-whisper read: ``model.bin`` and ``config.json``, ``vocabulary.json``,
 ``tokenizer.json`` (from the byte pairs in the package openai-whisper) and ``preprocessor_config.json``. Weights
 keep the precision they were published in. Folders are kept in the user's cache, named by the checkpoint's
-SHA-256, and appear there whole or not at all.
+SHA-256 and what its card says it was fine-tuned from, and appear there whole or not at all.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def converted(model: str) -> Path:
 
     Takes seconds and the size of the weights in memory. Raises `ModelUnavailableError`.
     """
-    folder = checkpoints.cache_folder() / "ctranslate2" / f"{checkpoints.identity(model)}-{_FORMAT}"
+    parts = (checkpoints.identity(model), _FORMAT, checkpoints.fine_tuned_from(model))
+    folder = checkpoints.cache_folder() / "ctranslate2" / "-".join(filter(None, parts))
     if (folder / "model.bin").is_file():
         return folder
     try:

@@ -1,6 +1,7 @@
 """One pass over sound from its beginning to its end: voice activity, windows, engine, cues.
 
-Memory does not grow with the length: what is held is the open window and one decoded piece. An interrupted
+Memory does not grow with the length: what is held is two batches of windows, the one that is decoded and the one
+that fills up meanwhile. An interrupted
 pass that is resumed gives exactly what an undisturbed one gives: the sound before the mark is decoded and
 judged again, which takes a few seconds an hour, so the windows fall where they fell; only those behind the mark
 go to the engine.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from streamarchive.models import CueDraft
 from streamarchive.protocols import TranscribeOptions, Transcriber, Window, WindowResult
 from streamarchive.transcription import audio, cues
+from streamarchive.transcription.ahead import read_ahead
 from streamarchive.transcription.listener import Listener
 from streamarchive.transcription.windows import FRAME_MS, FRAME_SAMPLES, Span
 
@@ -93,22 +95,32 @@ async def transcribe_sound(
 ) -> AsyncGenerator[Step]:
     """The steps of a pass over sound that comes in pieces. The last covers all of it."""
     sound = Listener(engine.voice)
-    batch = _Batch(engine, settings, (await engine.load()).batch_size)
-    async with aclosing(pieces):
-        async for piece in pieces:
-            for span in await sound.feed(piece):
-                for step in await batch.add(span, sound.samples(span)):
-                    yield step
-            sound.forget()
-            if sound.quiet_until is not None:
-                for step in await batch.quiet(sound.quiet_until):
-                    yield step
-    for span in await sound.finish():
-        for step in await batch.add(span, sound.samples(span)):
-            yield step
+    size = (await engine.load()).batch_size
+    batch = _Batch(engine, settings, size)
+    async with aclosing(read_ahead(_listen(sound, pieces), size)) as heard:
+        async for found in heard:
+            steps = await (batch.quiet(found) if isinstance(found, int) else batch.add(*found))
+            for step in steps:
+                yield step
     for step in await batch.flush():
         yield step
     yield Step((), settings.offset_ms + audio.samples_to_ms(sound.length))
+
+
+async def _listen(sound: Listener, pieces: AsyncGenerator[Samples]) -> AsyncGenerator[tuple[Span, Samples] | int]:
+    """Windows as they are complete, and frames before which no further one begins.
+
+    This goes on while the engine decodes: a GPU would wait for it as long as it takes itself.
+    """
+    async with aclosing(pieces):
+        async for piece in pieces:
+            for span in await sound.feed(piece):
+                yield span, sound.samples(span)
+            sound.forget()
+            if sound.quiet_until is not None:
+                yield sound.quiet_until
+    for span in await sound.finish():
+        yield span, sound.samples(span)
 
 
 _RELATED_FRAMES = 60_000 // FRAME_MS

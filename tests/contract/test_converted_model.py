@@ -74,6 +74,42 @@ def test_what_is_no_checkpoint_leaves_nothing(tmp_path, monkeypatch):
     assert list((tmp_path / "cache").rglob("*.*")) == []
 
 
+BASE = {"n_text_layer": 6, "n_text_head": 8}
+
+
+def tuned(folder, origin):
+    """A checkpoint, as far as its card is concerned."""
+    file = folder / "tuned.pt"
+    file.write_bytes(b"weights of its own")
+    file.with_suffix(".json").write_text(json.dumps({"fine_tuned_from": origin}))
+    return str(file)
+
+
+def test_a_fine_tuned_model_has_the_heads_of_the_one_its_card_names(tmp_path):
+    """Those of base, as its publisher lists them."""
+    heads = [(3, 1), (4, 2), (4, 3), (4, 7), (5, 1), (5, 2), (5, 4), (5, 6)]
+    assert checkpoints.alignment_heads(tuned(tmp_path, "base"), BASE) == heads
+
+
+@pytest.mark.parametrize(
+    ("origin", "sentence"),
+    [("base-chinese", "'base-chinese': put one of tiny.en, tiny"), ("small", "has not the shape of small")],
+)
+def test_a_card_that_names_no_origin_or_another_shape_is_refused(tmp_path, origin, sentence):
+    with pytest.raises(ModelUnavailableError, match=sentence):
+        checkpoints.alignment_heads(tuned(tmp_path, origin), BASE)
+
+
+def test_a_card_that_comes_later_makes_another_conversion(folder, cache, tmp_path, monkeypatch):
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes(MODEL.read_bytes())
+    assert convert.converted(str(copy)) == folder
+    copy.with_suffix(".json").write_text(json.dumps({"fine_tuned_from": "tiny"}))
+    with pytest.raises(ModelUnavailableError, match="has not the shape of tiny"):
+        convert.converted(str(copy))
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None

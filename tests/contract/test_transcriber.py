@@ -112,14 +112,14 @@ async def test_beams_and_repetition_change_nothing(shared, spoken):
 
 async def test_a_batch_gives_what_its_windows_give_by_themselves(shared, spoken):
     """More windows than a batch holds; both languages, lengths and a prompt mixed."""
-    texts = [ENGLISH[:1], MANDARIN, ENGLISH, MANDARIN[:1], ENGLISH[1:]]
+    texts = [ENGLISH[:1], MANDARIN, ENGLISH, MANDARIN[:1], ENGLISH[1:]] * 2
     windows = [Window(spoken(*text), n * 30_000, ("zh", "en")) for n, text in enumerate(texts)]
     windows[2] = replace(windows[2], prompt="Questions about cars.")
     assert (await shared.load()).batch_size < len(windows)
     together = await heard(shared, windows, TranscribeOptions())
     alone = [(await heard(shared, [window], TranscribeOptions()))[0] for window in windows]
     assert [without_chances(result) for result in together] == [without_chances(result) for result in alone]
-    assert [result.language for result in together] == ["en", "zh", "en", "zh", "en"]
+    assert [result.language for result in together] == ["en", "zh", "en", "zh", "en"] * 2
 
 
 def without_chances(result):
