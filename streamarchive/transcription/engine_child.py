@@ -37,7 +37,6 @@ class EngineChild:
         self._cancelled: set[int] = set()
         self._engine: Engine | None = None
         self._voice: VoiceModel | None = None
-        self._voice_threads = 1
 
     def run(self) -> None:
         """Serve until stdin ends."""
@@ -82,8 +81,6 @@ class EngineChild:
 
     def _load(self, message: wire.Message, _payload: bytes) -> tuple[wire.Message, bytes]:
         self._engine = _engine(message["engine"])(message["model"], message["device"], message["threads"])
-        if self._engine.info.device != "cpu":
-            self._voice_threads = message["threads"]  # the processor has little else to do
         return {"info": wire.info_to_wire(self._engine.info)}, b""
 
     def _transcribe(self, message: wire.Message, payload: bytes) -> tuple[wire.Message, bytes]:
@@ -111,7 +108,7 @@ class EngineChild:
         from streamarchive.transcription.voice import VoiceModel
 
         if self._voice is None:
-            self._voice = VoiceModel(self._voice_threads)
+            self._voice = VoiceModel()
         state, samples = payload[: message["state"]], payload[message["state"] :]
         probabilities, after = self._voice.score(wire.bytes_to_samples(samples), state)
         return {"probabilities": probabilities}, after

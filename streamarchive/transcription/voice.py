@@ -42,14 +42,12 @@ def model_file() -> Path:
 class VoiceModel:
     """The model itself; only the engine's process makes one (it imports onnxruntime)."""
 
-    def __init__(self, threads: int = 1) -> None:
-        """Score with so many threads, which changes no score."""
+    def __init__(self) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads = 1
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = 1
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 4
         self._session: Any = onnxruntime.InferenceSession(
