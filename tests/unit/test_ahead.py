@@ -69,6 +69,17 @@ async def test_who_asks_no_further_closes_the_source(asked):
     assert source.closed
 
 
+async def test_a_source_that_is_cancelled_by_others_leaves_nobody_waiting():
+    async def cancelled():
+        yield 0
+        raise asyncio.CancelledError
+
+    items = read_ahead(cancelled(), ROOM)
+    assert await anext(items) == 0
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(anext(items), 20)
+
+
 async def test_a_source_that_waits_forever_ends_with_who_waits_for_it():
     closed = False
 
