@@ -40,7 +40,7 @@ def make(name: str, folder: Path) -> Path:
         _arrange(model, generator)
     path = folder / f"{name}.pt"
     torch.save({"dims": vars(model.dims), "model_state_dict": model.half().state_dict()}, path)
-    path.with_suffix(".json").write_text(json.dumps({"fine_tuned_from": name}))  # times of words by as many heads
+    path.with_suffix(".json").write_text(json.dumps({"fine_tuned_from": name}))  # words by the same heads
     return path
 
 

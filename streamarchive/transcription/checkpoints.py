@@ -121,8 +121,8 @@ def _published(address: str) -> str:
 def alignment_heads(model: str, dims: Dimensions) -> list[tuple[int, int]]:
     """Layer and number of the attention heads that follow the sound.
 
-    Known for published checkpoints, by name or by what is in the file, and for what its card says was trained on
-    from one; for others all of the later layers. Raises `ModelUnavailableError` for a card that is wrong.
+    Known for published checkpoints, by name or by what is in the file, and for those that were trained on from one,
+    as their cards say; for others all of the later layers. Raises `ModelUnavailableError` for a wrong card.
     """
     import numpy as np
     import whisper
@@ -211,6 +211,7 @@ def describe(model: str, dims: Dimensions, device: str, codes: tuple[str, ...]) 
 _BATCH_ON_GPU = 16
 _BATCHES_ON_CPU = (4, 8)
 _BATCH_BYTES = 300 << 20
+"""For the keys and values by which a decoder looks at the windows of a batch, in 32 bits."""
 
 
 def _batch_on_cpu(dims: Dimensions) -> int:
@@ -226,6 +227,7 @@ def _batch_on_cpu(dims: Dimensions) -> int:
 
 
 _ENCODED_FRAMES = 1_500
+"""Of a window."""
 
 
 def _can_translate(dims: Dimensions) -> bool:

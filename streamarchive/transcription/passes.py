@@ -1,10 +1,9 @@
 """One pass over sound from its beginning to its end: voice activity, windows, engine, cues.
 
 Memory does not grow with the length: what is held is two batches of windows, the one that is decoded and the one
-that fills up meanwhile. An interrupted
-pass that is resumed gives exactly what an undisturbed one gives: the sound before the mark is decoded and
-judged again, which takes a few seconds an hour, so the windows fall where they fell; only those behind the mark
-go to the engine.
+that fills up meanwhile. An interrupted pass that is resumed gives exactly what an undisturbed one gives: the sound
+before the mark is decoded and judged again, which takes a few seconds an hour, so the windows fall where they
+fell; only those behind the mark go to the engine.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ async def transcribe_sound(
 async def _listen(sound: Listener, pieces: AsyncGenerator[Samples]) -> AsyncGenerator[tuple[Span, Samples] | int]:
     """Windows as they are complete, and frames before which no further one begins.
 
-    This goes on while the engine decodes: a GPU would wait for it as long as it takes itself.
+    This goes on while the engine decodes: a GPU would spend more time waiting for it than decoding.
     """
     async with aclosing(pieces):
         async for piece in pieces:
