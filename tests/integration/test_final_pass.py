@@ -23,6 +23,9 @@ from workers.runner import JobRun, run_job
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+TWO_BATCHES = ENGLISH * 16
+"""Twelve windows, of which the recogniser takes eight at once."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engines():
@@ -89,7 +92,7 @@ async def test_an_imported_file_gets_its_lines_in_both_languages(services, tmp_p
 
 
 async def test_an_interrupted_pass_that_is_continued_equals_an_undisturbed_one(services, tmp_path):
-    speak(tmp_path / "talk.wav", ENGLISH * 8, pause_ms=500)
+    speak(tmp_path / "talk.wav", TWO_BATCHES, pause_ms=500)
     undisturbed = await imported(services, tmp_path / "talk.wav")
     await transcribed(services)
     expected = await cues_of(services, undisturbed)
@@ -115,7 +118,7 @@ async def test_an_interrupted_pass_that_is_continued_equals_an_undisturbed_one(s
 
 
 async def test_a_recogniser_that_is_killed_costs_no_line(services, tmp_path):
-    speak(tmp_path / "talk.wav", ENGLISH * 8, pause_ms=500)
+    speak(tmp_path / "talk.wav", TWO_BATCHES, pause_ms=500)
     undisturbed = await imported(services, tmp_path / "talk.wav")
     await transcribed(services)
     expected = await cues_of(services, undisturbed)
