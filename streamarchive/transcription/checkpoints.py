@@ -121,8 +121,8 @@ def _published(address: str) -> str:
 def alignment_heads(model: str, dims: Dimensions) -> list[tuple[int, int]]:
     """Layer and number of the attention heads that follow the sound.
 
-    Known for published checkpoints, by name or by what is in the file, and for those that were trained on from one,
-    as their cards say; for others all of the later layers. Raises `ModelUnavailableError` for a wrong card.
+    Known for published checkpoints, by name or by what is in the file, and for those that were trained on from
+    one, as their cards say; for others all of the later layers. Raises `ModelUnavailableError` for a wrong card.
     """
     import numpy as np
     import whisper

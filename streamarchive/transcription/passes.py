@@ -1,9 +1,9 @@
 """One pass over sound from its beginning to its end: voice activity, windows, engine, cues.
 
 Memory does not grow with the length: what is held is two batches of windows, the one that is decoded and the one
-that fills up meanwhile. An interrupted pass that is resumed gives exactly what an undisturbed one gives: the sound
-before the mark is decoded and judged again, which takes a few seconds an hour, so the windows fall where they
-fell; only those behind the mark go to the engine.
+that fills up meanwhile. An interrupted pass that is resumed gives exactly what an undisturbed one gives: the
+sound before the mark is decoded and judged again, which takes a few seconds an hour, so the windows fall where
+they fell; only those behind the mark go to the engine.
 """
 
 from __future__ import annotations
