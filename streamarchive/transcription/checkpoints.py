@@ -209,25 +209,14 @@ def describe(model: str, dims: Dimensions, device: str, codes: tuple[str, ...]) 
 
 
 _BATCH_ON_GPU = 16
-_BATCHES_ON_CPU = (4, 8)
-_BATCH_BYTES = 300 << 20
-"""For the keys and values by which a decoder looks at the windows of a batch, in 32 bits."""
+_BATCH_ON_CPU, _BATCH_OF_SMALL_MODELS = 4, 8
+_SMALL_WIDTH = 512
+"""Of base: up to it decoding takes four fifths of the time with eight windows at once; larger models gain little."""
 
 
 def _batch_on_cpu(dims: Dimensions) -> int:
-    """Eight windows for models up to base, which decode them in four fifths of the time of twice four.
-
-    With larger ones, whose encoder or whose keys and values take longest, little is gained.
-    """
-    few, many = _BATCHES_ON_CPU
-    if "n_text_state" not in dims:  # a model that was converted elsewhere does not tell
-        return few
-    window = dims["n_text_layer"] * 2 * _ENCODED_FRAMES * dims["n_text_state"] * 4
-    return many if many * window <= _BATCH_BYTES else few
-
-
-_ENCODED_FRAMES = 1_500
-"""Of a window."""
+    """A model that was converted elsewhere does not tell its width."""
+    return _BATCH_OF_SMALL_MODELS if dims.get("n_text_state", _SMALL_WIDTH + 1) <= _SMALL_WIDTH else _BATCH_ON_CPU
 
 
 def _can_translate(dims: Dimensions) -> bool:
