@@ -211,7 +211,7 @@ def describe(model: str, dims: Dimensions, device: str, codes: tuple[str, ...]) 
 _BATCH_ON_GPU = 16
 _BATCH_ON_CPU, _BATCH_OF_SMALL_MODELS = 4, 8
 _SMALL_WIDTH = 512
-"""Of base: up to it decoding takes four fifths of the time with eight windows at once; larger models gain little."""
+"""Of base: up to it, eight windows at once are decoded in four fifths of the time; larger models gain little."""
 
 
 def _batch_on_cpu(dims: Dimensions) -> int:
