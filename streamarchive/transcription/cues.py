@@ -81,10 +81,9 @@ def ends_sentence(text: str) -> bool:
 
 
 def _pieces(line: Line) -> Iterator[_Piece]:
-    text = line.text.replace("\ufffd", "").strip()
-    if not any(character.isalnum() for character in text) or line.end_ms <= line.start_ms:
+    if not any(character.isalnum() for character in line.text) or line.end_ms <= line.start_ms:
         return
-    for sentence in _sentences(_Piece(line.start_ms, line.end_ms, text, line.words)):
+    for sentence in _sentences(_Piece(line.start_ms, line.end_ms, line.text.strip(), line.words)):
         yield from _shortened(sentence)
 
 

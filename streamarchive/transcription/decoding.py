@@ -255,7 +255,8 @@ def _lines(
     lines: list[TimedTokens] = []
     texts: list[str] = []
     for line in decoded:
-        text = engine.tokenizer(line.lang).decode(line.tokens).strip()
+        # A character has several tokens: where the model stops between them, the first are none by themselves.
+        text = engine.tokenizer(line.lang).decode(line.tokens).replace("\ufffd", "").strip()
         if text and line.end > line.start:
             heard = line.lang if options.task == "transcribe" else "en"
             lang = line_language(text, heard, one.allowed if options.task == "transcribe" else ["en"])

@@ -11,7 +11,7 @@ from streamarchive.transcription.decoding import Decoded, DecodingCancelledError
 from streamarchive.transcription.words import TokenTimes
 
 EOT, BEGIN = 50_257, 50_364
-WORDS = [" good", " car", " thank", " you", " 谢", " 谢", " 观", " 看"]
+WORDS = [" good", " car", " thank", " you", " 谢", " 谢", " 观", " 看", "\ufffd"]
 
 
 class Tokenizer:
@@ -118,6 +118,15 @@ def test_silence_by_the_models_own_word_has_no_lines_and_no_further_try():
     engine = Scripted({0.0: [said("thank you", logprob=-1.4, no_speech=0.9)]})
     assert lines_of(engine, window()) == [[]]
     assert engine.asked == [(0.0, 1)]
+
+
+@pytest.mark.parametrize(("tokens", "texts"), [([6, 7, 8], ["观 看"]), ([8], [])])
+def test_a_character_that_was_not_decoded_whole_is_left_out(tokens, texts):
+    """Captions on air end wherever the sound ends; viewers are not shown what stands for half a character."""
+    engine = Scripted({0.0: [Decoded([BEGIN, *tokens, BEGIN + 100], -0.2, 0.0)]})
+    (result,) = transcribe(engine, [window(languages=("zh",))], TranscribeOptions(), lambda: False)
+    assert [line.text for line in result.lines] == texts
+    assert "\ufffd" not in "".join(word.text for line in result.lines for word in line.words)
 
 
 def test_times_beyond_the_end_are_cut_to_it():
