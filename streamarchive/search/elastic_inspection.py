@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from elasticsearch import ApiError
 
 from streamarchive.errors import SearchError
 from streamarchive.protocols import SearchFinding
+from streamarchive.search.elastic_disks import Disk, Watermarks, told
 from streamarchive.search.elastic_indexes import Indexes
 from streamarchive.search.elastic_server import Server
 
@@ -20,7 +20,6 @@ READING = ("read", "view_index_metadata", "monitor")
 WRITING = ("index", "create_index", "manage")
 """And those that the indexer, `reindex` and `verify` need besides."""
 _LIMIT_SECONDS = 5.0
-_FLOOD = "cluster.routing.allocation.disk.watermark.flood_stage"
 
 
 class Inspection:
@@ -138,19 +137,20 @@ class Inspection:
 
     async def _disk(self) -> tuple[bool, str]:
         stats = await self._client.nodes.stats(metric="fs", filter_path="nodes.*.fs.total")
-        fullest = max((_used(node["fs"]["total"]) for node in stats["nodes"].values()), default=0.0)
+        totals = [node["fs"]["total"] for node in stats.get("nodes", {}).values()]
+        disks = [Disk(total["total_in_bytes"], total["available_in_bytes"]) for total in totals]
+        settings = await self._client.cluster.get_settings(include_defaults=True, flat_settings=True)
+        merged = {**settings["defaults"], **settings["persistent"], **settings["transient"]}
+        enough, sentence = told(disks, Watermarks.of(merged))
         blocks = await self._client.indices.get_settings(
             index=self._name, name="index.blocks.read_only_allow_delete", flat_settings=True
         )
-        settings = await self._client.cluster.get_settings(include_defaults=True, flat_settings=True)
-        merged = {**settings["defaults"], **settings["persistent"], **settings["transient"]}
-        flood, low = merged.get(_FLOOD, "95%"), merged.get(_FLOOD.replace("flood_stage", "low"), "85%")
-        told = f"the fullest node has {fullest:.0%} of its disk in use (watermarks {low} and {flood})"
         if any(each["settings"] for each in blocks.values()):
-            return False, f"{told}; the index takes no more writes: make room, the server then goes on by itself"
-        if fullest >= _share(low):
-            return False, f"{told}; make room before it refuses writes"
-        return True, told
+            return (
+                False,
+                f"{sentence}; the index takes no more writes: make room, the server then goes on by itself",
+            )
+        return enough, sentence if enough else f"{sentence}; make room before it refuses writes"
 
 
 def _is_here(host: str) -> bool:
@@ -162,15 +162,3 @@ def _is_here(host: str) -> bool:
 
 def _listed(value: str | Sequence[str]) -> Sequence[str]:
     return [value] if isinstance(value, str) else value
-
-
-def _used(total: dict[str, Any]) -> float:
-    return float(1 - total["available_in_bytes"] / total["total_in_bytes"])
-
-
-def _share(watermark: str) -> float:
-    """85% or 0.85; one in bytes says nothing about the share."""
-    try:
-        return float(watermark.removesuffix("%")) / (100 if watermark.endswith("%") else 1)
-    except ValueError:
-        return 1.0

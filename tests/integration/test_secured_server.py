@@ -35,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("patient_search")
 
 GUIDE = Path(__file__).parents[2] / "docs/operator-guide.md"
 READER, INDEXER = "streamarchive-reader", "streamarchive-indexer"
+DISK = "cluster.routing.allocation.disk"
 KEYS = {READER: "reader-id:reader-secret", INDEXER: "indexer-id:indexer-secret"}
 
 
@@ -247,6 +248,28 @@ async def test_what_is_wrong_with_a_server_is_found(
         assert not of(await index.examine(), "disk").ok
         await admin("PUT", "/streamarchive/_settings", {"index.blocks.read_only_allow_delete": None})
         assert of(await index.examine(), "disk").ok
+
+
+async def test_a_disk_over_the_servers_watermark_is_found(
+    url: str, node: services.ElasticsearchNode, secrets: Path
+) -> None:
+    async with administrator(node, secrets) as admin, opened(url, secrets, INDEXER) as index:
+        await index.prepare()
+        disk = of(await index.examine(), "disk")
+        assert disk.ok, "these servers are told to write on however full the machine is"
+        assert "threshold_enabled is false" in disk.sentence
+        watermarks = {"low": "4pb", "high": "1b", "flood_stage": "1b"}
+        settings = {f"{DISK}.watermark.{name}": value for name, value in watermarks.items()}
+        try:
+            await admin("PUT", "/_cluster/settings", {"persistent": {f"{DISK}.threshold_enabled": True}})
+            await admin("PUT", "/_cluster/settings", {"persistent": settings})
+            disk = of(await index.examine(), "disk")
+            assert not disk.ok
+            assert "watermarks 0% and 100%" in disk.sentence
+            await admin("PUT", "/_cluster/settings", {"persistent": {f"{DISK}.watermark.low": "2b"}})
+            assert of(await index.examine(), "disk").ok
+        finally:
+            await admin("PUT", "/_cluster/settings", {"persistent": {f"{DISK}.*": None}})
 
 
 async def test_a_server_without_security_is_found(elasticsearch_url: str) -> None:
