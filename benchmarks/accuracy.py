@@ -29,7 +29,7 @@ from rapidfuzz.distance import Levenshtein
 import streamarchive.demo
 from streamarchive.demo.voices import SAMPLE_RATE, UNHEARD, Synthesiser, pcm
 from streamarchive.protocols import TranscribeOptions, Window, WindowResult
-from streamarchive.transcription import checkpoints, encoders
+from streamarchive.transcription import arithmetic, checkpoints
 from streamarchive.transcription.engine_process import EngineProcess
 from streamarchive.transcription.passes import PassSettings, transcribe_file
 
@@ -89,15 +89,15 @@ class Ours:
     one_by_one: bool = False
     prompt: str | None = None
     """Put before every window."""
-    arithmetic: str | None = None
-    """Of the encoder, instead of what is fastest here."""
+    choice: tuple[str, str] | None = None
+    """Of a part and the arithmetic it computes in, instead of what is fastest here."""
 
     def __call__(self, file: Path, model: str, device: str) -> str:
         """What it hears."""
-        if self.arithmetic is None:
+        if self.choice is None:
             return asyncio.run(self._heard(file, model, device))
         asyncio.run(self._choose(model))
-        with _choice(self.engine, self.arithmetic):
+        with _remembered(self.engine, *self.choice):
             return asyncio.run(self._heard(file, model, device))
 
     async def _heard(self, file: Path, model: str, device: str) -> str:
@@ -128,16 +128,16 @@ class Prompted(EngineProcess):
 
 
 @contextmanager
-def _choice(engine: str, arithmetic: str) -> Iterator[None]:
+def _remembered(engine: str, part: str, choice: str) -> Iterator[None]:
     """Let the engine remember that this arithmetic is the fastest."""
     for note in (checkpoints.cache_folder() / "measured").glob("*.json"):
         before = note.read_text(encoding="utf-8")
         known = json.loads(before)
-        if known["engine"] == engine:
+        if (known["engine"], known["part"]) == (engine, part):
             break
     else:
-        raise SystemExit(f"the engine {engine} has not written down which encoder it chose")
-    note.write_text(json.dumps({**known, "choice": arithmetic}), encoding="utf-8")
+        raise SystemExit(f"the engine {engine} has not written down in what its {part} computes")
+    note.write_text(json.dumps({**known, "choice": choice}), encoding="utf-8")
     try:
         yield
     finally:
@@ -150,17 +150,19 @@ CONTESTANTS: Mapping[str, Callable[[Path, str, str], str]] = {
     "whisper (the command), beam 5": plain,
     "ours, openai": Ours("openai"),
     "ours, openai, window by window": Ours("openai", one_by_one=True),
-    "ours, openai, float32": Ours("openai", arithmetic=encoders.FLOAT32),
-    "ours, openai, bfloat16": Ours("openai", arithmetic=encoders.BFLOAT16),
-    "ours, openai, dynamic int8": Ours("openai", arithmetic=encoders.DYNAMIC_INT8),
+    "ours, openai, encoder float32": Ours("openai", choice=("encoder", arithmetic.FLOAT32)),
+    "ours, openai, encoder bfloat16": Ours("openai", choice=("encoder", arithmetic.BFLOAT16)),
+    "ours, openai, encoder dynamic int8": Ours("openai", choice=("encoder", arithmetic.DYNAMIC_INT8)),
+    "ours, openai, decoder float32": Ours("openai", choice=("decoder", arithmetic.FLOAT32)),
+    "ours, openai, decoder int8 by rows": Ours("openai", choice=("decoder", arithmetic.ROW_INT8)),
     "ours, openai, a prompt of terms": Ours("openai", prompt=TERMS),
     "ours, openai, greedy": Ours("openai", GREEDY),
     "ours, faster": Ours("faster"),
     "ours, faster, window by window": Ours("faster", one_by_one=True),
-    "ours, faster, float32": Ours("faster", arithmetic=encoders.FLOAT32),
-    "ours, faster, bfloat16": Ours("faster", arithmetic=encoders.BFLOAT16),
-    "ours, faster, dynamic int8": Ours("faster", arithmetic=encoders.DYNAMIC_INT8),
-    "ours, faster, int8": Ours("faster", arithmetic=encoders.INT8),
+    "ours, faster, encoder float32": Ours("faster", choice=("encoder", arithmetic.FLOAT32)),
+    "ours, faster, encoder bfloat16": Ours("faster", choice=("encoder", arithmetic.BFLOAT16)),
+    "ours, faster, encoder dynamic int8": Ours("faster", choice=("encoder", arithmetic.DYNAMIC_INT8)),
+    "ours, faster, encoder int8": Ours("faster", choice=("encoder", arithmetic.INT8)),
     "ours, faster, a prompt of terms": Ours("faster", prompt=TERMS),
     "ours, faster, greedy": Ours("faster", GREEDY),
 }
@@ -178,10 +180,10 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = folder
         file = Path(folder) / "interview.wav"
         said = units(interview(file, chosen.minutes))
-        print(f"{encoders.processor()}, {os.cpu_count()} processors")
+        print(f"{arithmetic.processor()}, {os.cpu_count()} processors")
         print(f"{chosen.minutes:g} min, {len(said)} words and characters, {chosen.model.stem}")
         for name, heard in CONTESTANTS.items():
-            choosing = isinstance(heard, Ours) and heard.arithmetic is not None
+            choosing = isinstance(heard, Ours) and heard.choice is not None
             if chosen.only not in name or (choosing and chosen.device != "cpu"):
                 continue
             errors = Levenshtein.distance(said, units(heard(file, str(chosen.model), chosen.device)))

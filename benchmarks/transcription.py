@@ -1,7 +1,7 @@
 """Speed and memory of transcription against what people use otherwise: same sound, same weights.
 
     python benchmarks/transcription.py [--device auto|cpu|cuda] [--sizes demo,base,small,turbo] [--threads 1,2]
-                                       [--minutes 3.6] [--memory] [--only "ours, faster"]
+                                       [--minutes 3.6] [--rounds 1] [--memory] [--only "ours, faster"]
 
 `demo` is the bundled checkpoint on the demo's speech; the others have the true shapes of Whisper's models and say
 a fixed number of tokens (benchmarks/shapes.py): they measure speed only. Every contestant is a process of its own
@@ -36,7 +36,7 @@ import torch
 import streamarchive.demo
 from streamarchive.demo.voices import CAST, SAMPLE_RATE, Synthesiser, save_wave
 from streamarchive.protocols import TranscribeOptions
-from streamarchive.transcription import convert, encoders
+from streamarchive.transcription import arithmetic, convert
 from streamarchive.transcription.engine_process import EngineProcess
 from streamarchive.transcription.passes import PassSettings, transcribe_file
 
@@ -49,8 +49,8 @@ SENTENCES = (
     "Our team in London has six engineers.",
     "What do you think about the warranty of your station wagon?",
 )
-_MINUTES = {"demo": 3.6, "base": 3.6, "small": 1.8, "turbo": 0.9}
-"""A full batch of ours, of eight windows or of four; with turbo two windows."""
+_MINUTES = {"demo": 3.6, "base": 3.6, "small": 1.8, "turbo": 1.8}
+"""A full batch of ours, of eight windows or of four."""
 _MINUTES_ON_GPU = 14.5
 """Two full batches of ours."""
 _GPU_THREADS = 4
@@ -148,9 +148,9 @@ def faster_whisper(model: str, device: str, threads: int, *, batched: bool) -> I
     """
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-    arithmetic = "float16" if device == "cuda" else "int8"
+    numbers = "float16" if device == "cuda" else "int8"
     folder = str(convert.converted(model))
-    loaded = WhisperModel(folder, device=device, compute_type=arithmetic, cpu_threads=threads)
+    loaded = WhisperModel(folder, device=device, compute_type=numbers, cpu_threads=threads)
     how = {"beam_size": 5, "temperature": 0.0, "vad_filter": True, "word_timestamps": True}
 
     def transcribe(file: Path) -> int:
@@ -184,7 +184,7 @@ def ours(model: str, device: str, threads: int, *, engine: str) -> Iterator[Tran
 
 @contextmanager
 def prepare(model: str, device: str, threads: int) -> Iterator[Transcribe]:
-    """Convert the model and choose the encoders, so that nobody is measured doing it."""
+    """Convert the model and choose the arithmetics, so that nobody is measured doing it."""
     convert.converted(model)
     for engine in ("openai", "faster") if device == "cpu" else ():
         with ours(model, device, threads, engine=engine):
@@ -251,32 +251,59 @@ def _path() -> str:
     return os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+Figures = Mapping[str, float]
+Result = Figures | CannotRunError
+
+
+def best(names: Sequence[str], rounds: int, measure: Callable[[str], Figures], counts: str) -> dict[str, Result]:
+    """One after another, so many times: of each what took it least, for machines that others use as well."""
+    found: dict[str, Result] = {}
+    for name in [*names] * rounds:
+        before = found.get(name)
+        if isinstance(before, CannotRunError):
+            continue
+        try:
+            now = measure(name)
+        except CannotRunError as error:
+            found[name] = error
+        else:
+            found[name] = min(before or now, now, key=lambda figures: figures[counts])
+            print(f"{name}: {now[counts]:.1f} s", file=sys.stderr, flush=True)
+    return found
+
+
 def compare(
-    size: str, model: Path, file: Path, minutes: float, device: str, threads: int, names: Sequence[str]
+    size: str,
+    model: Path,
+    file: Path,
+    minutes: float,
+    device: str,
+    threads: int,
+    rounds: int,
+    names: Sequence[str],
 ) -> None:
     """A table of these contestants; ratios are to the first, by processor time or, on a GPU, by wall time."""
     counts, memory_of = ("wall", "GPU") if device == "cuda" else ("cpu", "peak")
+    measured(PREPARE, file, model, device, threads)
+    found = best(names, rounds, lambda name: measured(name, file, model, device, threads), counts)
     print(
         f"\n{size}, {threads} thread{'s' * (threads > 1)}, {minutes:g} min of speech, "
-        "beam 5 unless said otherwise"
+        f"beam 5 unless said otherwise{f', best of {rounds} rounds' if rounds > 1 else ''}"
     )
     ratio = "faster" if device == "cuda" else "less CPU"
     print(f"{'':28}{'CPU s/hour':>11}{'wall s/hour':>12}{memory_of + ' MB':>9}{'words':>7}{ratio:>10}")
     plain = 0.0
-    measured(PREPARE, file, model, device, threads)
-    for name in names:
-        try:
-            found = measured(name, file, model, device, threads)
-        except CannotRunError as error:
+    for name, figures in found.items():
+        if isinstance(figures, CannotRunError):
             if device == "cpu" or "faster" not in name:
-                raise
-            print(f"{name:28}cannot use this GPU: {error}", flush=True)
+                raise figures
+            print(f"{name:28}cannot use this GPU: {figures}", flush=True)
             continue
-        plain = plain or found[counts]
+        plain = plain or figures[counts]
         hour = 60 / minutes
         print(
-            f"{name:28}{found['cpu'] * hour:11.0f}{found['wall'] * hour:12.1f}{found['peak_mb']:9.0f}"
-            f"{found['words']:7.0f}{plain / found[counts]:9.1f}x",
+            f"{name:28}{figures['cpu'] * hour:11.0f}{figures['wall'] * hour:12.1f}{figures['peak_mb']:9.0f}"
+            f"{figures['words']:7.0f}{plain / figures[counts]:9.1f}x",
             flush=True,
         )
 
@@ -297,11 +324,13 @@ def memory(folder: Path, names: Sequence[str]) -> None:
 
 
 def _tell_choices(folder: Path) -> None:
-    """Which encoders the engines chose for this size, and why."""
+    """What the engines chose to compute in for this size, and why."""
     for note in sorted(folder.glob("*.json")):
         known = json.loads(note.read_text(encoding="utf-8"))
-        seconds = ", ".join(f"{name} {value:.2f} s" for name, value in known["seconds_a_window"].items())
-        print(f"encoder of {known['engine']}, {known['threads']} thread(s): {known['choice']} ({seconds})")
+        seconds = ", ".join(f"{name} {value:.3f} s" for name, value in known["seconds"].items())
+        print(
+            f"{known['part']} of {known['engine']}, {known['threads']} thread(s): {known['choice']} ({seconds})"
+        )
         note.unlink()
 
 
@@ -333,6 +362,7 @@ def main() -> None:
         help=f"from {max(_MINUTES.values())} down to {min(_MINUTES.values())}, the larger "
         f"the model the less; on a GPU {_MINUTES_ON_GPU:g}",
     )
+    parser.add_argument("--rounds", type=int, default=1, help="so many times, and each one's best counts")
     parser.add_argument("--only", default="", help="only contestants whose names have this in them")
     parser.add_argument("--memory", action="store_true", help="only the memory of long passes (some minutes)")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
@@ -349,7 +379,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # conversions and choices end with the run
-        print(f"{encoders.processor()}, {os.cpu_count()} processors{_gpu_name(device)}")
+        print(f"{arithmetic.processor()}, {os.cpu_count()} processors{_gpu_name(device)}")
         if chosen.memory:
             memory(folder, [name for name in names if name.startswith("ours")])
             return
@@ -360,7 +390,7 @@ def main() -> None:
             model = DEMO if size == "demo" else shapes.make(size, folder)
             for threads in map(int, (chosen.threads or _threads(device)).split(",")):
                 if threads == 1 or size in ("demo", "base") or device == "cuda":
-                    compare(size, model, file, minutes, device, threads, names)
+                    compare(size, model, file, minutes, device, threads, chosen.rounds, names)
             _tell_choices(folder / "cache" / "streamarchive" / "measured")
             if size != "demo":
                 model.unlink()

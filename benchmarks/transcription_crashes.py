@@ -22,7 +22,7 @@ from accuracy import LANGUAGES, interview
 
 from streamarchive.services import open_services
 from streamarchive.settings import Settings
-from streamarchive.transcription import encoders
+from streamarchive.transcription import arithmetic
 from tests.archive import MODEL
 from tests.interruptions import VICTIMS, Interrupted, interrupted
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["openai", "faster"], default="openai")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    print(f"{encoders.processor()}, Linux {platform.release()}; engine {options.engine}, seed {options.seed}")
+    print(f"{arithmetic.processor()}, Linux {platform.release()}; engine {options.engine}, seed {options.seed}")
     asyncio.run(measure(options))
 
 

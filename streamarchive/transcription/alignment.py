@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn.functional import pad
-from whisper.model import disable_sdpa
 
 from streamarchive.transcription.tokens import token_starts
 from streamarchive.transcription.words import TimedTokens, TokenTimes
@@ -16,9 +15,12 @@ from streamarchive.transcription.words import TimedTokens, TokenTimes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from streamarchive.transcription.text_decoder import TextDecoder
+
 
 def token_times(
-    model: Any,  # noqa: ANN401 - whisper has no types
+    decoder: TextDecoder,
+    heads: Sequence[tuple[int, int]],
     features: torch.Tensor,
     prefix: Sequence[int],
     lines: Sequence[TimedTokens],
@@ -26,12 +28,13 @@ def token_times(
 ) -> list[TokenTimes]:
     """Of all lines of a window in one step.
 
-    `features` is the encoder's output for the window; `prefix` what stands before the text.
+    `heads` are those (block, head) that look where a token is heard, `features` (1, frames, width) the encoder's
+    output for the window, `prefix` what stands before the text, and `eot` what ends it.
     """
     text = [token for line in lines for token in line.tokens]
     if not text:
         return [TokenTimes((), ()) for _ in lines]
-    attention, probabilities = _attention(model, features, prefix, text, eot)
+    attention, probabilities = _attention(decoder, heads, features, prefix, text, eot)
     times = []
     row = 0
     for line in lines:
@@ -42,37 +45,34 @@ def token_times(
     return times
 
 
+@torch.inference_mode()
 def _attention(
-    model: Any,  # noqa: ANN401
+    decoder: TextDecoder,
+    heads: Sequence[tuple[int, int]],
     features: torch.Tensor,
     prefix: Sequence[int],
     text: Sequence[int],
     eot: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where each text token looked (tokens by frames, normalised) and how likely it was."""
-    seen: dict[int, torch.Tensor] = {}
-
-    def keep(index: int) -> Any:  # noqa: ANN401
-        return lambda _module, _inputs, outputs: seen.__setitem__(index, outputs[-1][0])
-
-    hooks = [b.cross_attn.register_forward_hook(keep(i)) for i, b in enumerate(model.decoder.blocks)]
-    tokens = torch.tensor([[*prefix, *text, eot]], device=model.device)
-    try:
-        with torch.no_grad(), disable_sdpa():
-            logits = model.decoder(tokens, features)[0]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    weights = torch.stack([seen[layer][head] for layer, head in model.alignment_heads.indices().T.tolist()])
-    weights = weights.float().softmax(dim=-1)
-    std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
-    weights = smooth((weights - mean) / std.clamp(min=1e-6)).mean(dim=0)
-    begin = len(prefix)
-    spoken = logits[begin - 1 : begin - 1 + len(text), :eot].float().softmax(dim=-1)
-    likely = spoken[torch.arange(len(text)), torch.tensor(text, device=spoken.device)]
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+    tokens = torch.tensor([[*prefix, *text, eot]], device=features.device)
     # A token is predicted one position before it stands; that position is where the model looks for it.
-    looked = weights[begin - 1 : begin - 1 + len(text)]
-    return looked.cpu().numpy(), likely.cpu().numpy()
+    spoken = slice(len(prefix) - 1, len(prefix) - 1 + len(text))
+    batch = decoder.batch(features)
+    logits = batch.begin(tokens, range(spoken.start, spoken.stop), lambda *one: asked.append(one))[0]
+    looked = torch.stack([_looked(*asked[block], head) for block, head in heads])
+    std, mean = torch.std_mean(looked, dim=-2, keepdim=True, unbiased=False)
+    weights = smooth((looked - mean) / std.clamp(min=1e-6)).mean(dim=0)
+    likely = logits[:, :eot].softmax(dim=-1)[torch.arange(len(text)), text]
+    return weights[spoken].cpu().numpy(), likely.cpu().numpy()
+
+
+def _looked(queries: torch.Tensor, keys: torch.Tensor, head: int) -> torch.Tensor:
+    """How much each position looks at each frame, in 32 bits."""
+    query = queries[0, head].float() * queries.shape[-1] ** -0.5
+    looked: torch.Tensor = query.matmul(keys[0, head].float()).softmax(dim=-1)
+    return looked
 
 
 _MEDIAN_OF_SEVEN = (

@@ -21,7 +21,7 @@ from faster_whisper.tokenizer import Tokenizer
 
 from streamarchive.errors import ModelUnavailableError
 from streamarchive.protocols import TranscribeOptions
-from streamarchive.transcription import checkpoints, convert, encoders
+from streamarchive.transcription import arithmetic, checkpoints, convert, encoders
 from streamarchive.transcription.decoding import (
     REHEARSED_TOKENS,
     WINDOW_SAMPLES,
@@ -145,12 +145,12 @@ class FasterEngine:
         torch.set_num_threads(threads)
         mel = np.zeros((1, self._dims["n_mels"], _MODEL_FRAMES), np.float32)
         timings = encoders.torch_timings(self._dims)
-        timings[encoders.INT8] = lambda: encoders.timed(lambda: own(mel))
-        subject = {"engine": "faster", "model": checkpoints.identity(model), "threads": str(threads)}
-        arithmetic = encoders.chosen(subject, timings)
-        if arithmetic == encoders.INT8:
+        timings[arithmetic.INT8] = lambda: arithmetic.timed(lambda: own(mel))
+        subject = {"part": "encoder", "engine": "faster", "model": checkpoints.identity(model)}
+        choice = arithmetic.chosen({**subject, "threads": str(threads)}, timings)
+        if choice == arithmetic.INT8:
             return own
-        encode = encoders.torch_encoder(model, arithmetic)
+        encode = encoders.torch_encoder(model, choice)
         return lambda mel: encode(torch.from_numpy(mel)).numpy()
 
     def _make_tokenizer(self, language: str, task: str = "transcribe") -> Tokenizer:

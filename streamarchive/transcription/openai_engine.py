@@ -6,6 +6,7 @@ Only the engine's process imports this: torch and whisper take seconds and hundr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,11 @@ from whisper.audio import N_FRAMES, N_SAMPLES, log_mel_spectrogram, pad_or_trim
 from whisper.tokenizer import get_tokenizer
 
 from streamarchive.protocols import TranscribeOptions
-from streamarchive.transcription import beams, checkpoints, encoders
+from streamarchive.transcription import beams, checkpoints, encoders, text_decoder
 from streamarchive.transcription.alignment import token_times
-from streamarchive.transcription.decoding import (
-    REHEARSED_TOKENS,
-    Ask,
-    Cancelled,
-    Decoded,
-)
+from streamarchive.transcription.arithmetic import BFLOAT16, FLOAT16, FLOAT32, chosen
+from streamarchive.transcription.checkpoints import Dimensions
+from streamarchive.transcription.decoding import REHEARSED_TOKENS, Ask, Cancelled, Decoded
 from streamarchive.transcription.text_decoder import TextDecoder
 from streamarchive.transcription.tokens import never_said
 from streamarchive.transcription.words import TimedTokens, TokenTimes
@@ -31,30 +29,43 @@ if TYPE_CHECKING:
     from streamarchive.protocols import Samples
 
 
+@dataclass(frozen=True, slots=True)
+class Arithmetics:
+    """What a model computes in; see `streamarchive.transcription.arithmetic`."""
+
+    encoder: str
+    decoder: str
+
+    @property
+    def sound(self) -> torch.dtype:
+        """The type in which a decoder keeps what it hears."""
+        if FLOAT16 in (self.encoder, self.decoder):
+            return torch.float16
+        return torch.bfloat16 if BFLOAT16 in (self.encoder, self.decoder) else torch.float32
+
+
 class OpenAIEngine:
     """A loaded model."""
 
     def __init__(
-        self, model: str, device: str = "auto", threads: int = 1, dtype: torch.dtype | None = None
+        self, model: str, device: str = "auto", threads: int = 1, arithmetics: Arithmetics | None = None
     ) -> None:
         """Load by name (fetched on first use) or path. Raises `ModelUnavailableError`.
 
-        The decoder computes in `dtype`: by itself in 16 bits on a GPU, else in 32.
+        By itself it computes in 16 bits on a GPU, and on a CPU in what is fastest there.
         """
         self._device = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_num_threads(threads)
-        on_gpu = self._device.startswith("cuda")
-        if on_gpu:
+        self._model = _load(model, self._device)
+        if self._device.startswith("cuda"):
             # cuDNN's attention is compiled anew for each number of tokens: 65 ms for each on an H100, which torch
             # prefers it on, and decoding has hundreds.
             torch.backends.cuda.enable_cudnn_sdp(enabled=False)
-        dtype = dtype or (torch.float16 if on_gpu else torch.float32)
-        self._model = _load(model, self._device)
-        arithmetic = encoders.FLOAT16 if on_gpu else self._arithmetic(model, threads)
-        self._encode = encoders.encoding(self._model.encoder, arithmetic, dtype)
-        if dtype != torch.float32:
-            encoders.in_half(self._model.decoder, dtype)
-        self._decoder = TextDecoder(self._model.decoder, dtype)
+            arithmetics = arithmetics or Arithmetics(FLOAT16, FLOAT16)
+        arithmetics = arithmetics or _fastest(model, vars(self._model.dims), threads)
+        self._listening = checkpoints.alignment_heads(model, vars(self._model.dims))
+        self._decoder = TextDecoder(self._model.decoder, arithmetics.decoder, arithmetics.sound)
+        self._encode = encoders.encoding(self._model.encoder, arithmetics.encoder, self._decoder.dtype)
         self.tokenizer = lru_cache(maxsize=None)(self._make_tokenizer)
         words = self.tokenizer("en")
         self._rules = beams.Rules(words, self._decoder.vocabulary, never_said(words), self._model.device)
@@ -69,9 +80,12 @@ class OpenAIEngine:
 
     def languages(self, features: torch.Tensor) -> Mapping[str, float]:
         """How likely each language is."""
-        _, probabilities = self._model.detect_language(features)
-        found: Mapping[str, float] = probabilities[0]
-        return found
+        tokenizer = self.tokenizer("en")
+        begin = torch.tensor([[tokenizer.sot]], device=features.device)
+        with torch.inference_mode():
+            logits = self._decoder.batch(features).begin(begin, [0])[0, 0]
+        chances = logits[list(tokenizer.all_language_tokens)].softmax(dim=-1).tolist()
+        return dict(zip(tokenizer.all_language_codes, chances, strict=True))
 
     def together(self, ask: Ask) -> object:
         """One language and prompt for a call."""
@@ -116,7 +130,7 @@ class OpenAIEngine:
         """When each token of each line was said."""
         tokenizer = self.tokenizer(language, task)
         prefix = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        return token_times(self._model, features, prefix, lines, tokenizer.eot)
+        return token_times(self._decoder, self._listening, features, prefix, lines, tokenizer.eot)
 
     def _search(self, windows: int, beam_size: int, steps: int, temperature: float, seed: int) -> beams.Search:
         eot, device = self.tokenizer("en").eot, self._model.device
@@ -124,11 +138,6 @@ class OpenAIEngine:
             words = self._model.dims.n_vocab
             return beams.Sampling((windows, beam_size), words, temperature, eot, seed, device)
         return beams.BeamSearch(windows, beam_size, steps, eot, device)
-
-    def _arithmetic(self, model: str, threads: int) -> str:
-        dims = vars(self._model.dims)
-        subject = {"engine": "openai", "model": checkpoints.identity(model), "threads": str(threads)}
-        return encoders.chosen(subject, encoders.torch_timings(dims))
 
     def _make_tokenizer(self, language: str, task: str = "transcribe") -> Any:  # noqa: ANN401
         return get_tokenizer(
@@ -139,8 +148,15 @@ class OpenAIEngine:
         )
 
 
+def _fastest(model: str, dims: Dimensions, threads: int) -> Arithmetics:
+    subject = {"engine": "openai", "model": checkpoints.identity(model), "threads": str(threads)}
+    encoder = chosen({"part": "encoder", **subject}, encoders.torch_timings(dims))
+    sound = Arithmetics(encoder, FLOAT32).sound
+    return Arithmetics(encoder, chosen({"part": "decoder", **subject}, text_decoder.timings(dims, sound)))
+
+
 def _load(name: str, device: str) -> Any:  # noqa: ANN401
-    """The model on its device with its alignment heads. Raises `ModelUnavailableError`, one sentence."""
+    """The model on its device. Raises `ModelUnavailableError`, one sentence."""
     checkpoint = checkpoints.read(name)
     try:
         model = whisper.model.Whisper(whisper.model.ModelDimensions(**checkpoint["dims"]))
@@ -148,8 +164,4 @@ def _load(name: str, device: str) -> Any:  # noqa: ANN401
         model = model.to(device).eval()
     except (RuntimeError, TypeError, KeyError, ValueError) as error:
         raise checkpoints.unreadable(name, error) from error
-    mask = torch.zeros(model.dims.n_text_layer, model.dims.n_text_head, dtype=torch.bool)
-    for layer, head in checkpoints.alignment_heads(name, checkpoint["dims"]):
-        mask[layer, head] = True
-    model.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)
     return model

@@ -28,18 +28,23 @@ COMPARE = """
 import json, sys
 import numpy as np, torch, whisper
 from whisper.decoding import DecodingOptions, DecodingTask
+from whisper.model import disable_sdpa
 from whisper.timing import median_filter
 from streamarchive.protocols import TranscribeOptions
-from streamarchive.transcription import alignment, beams
+from streamarchive.transcription import alignment, beams, eight_bits
+from streamarchive.transcription.arithmetic import BFLOAT16, FLOAT32, ROW_INT8
 from streamarchive.transcription.decoding import Ask
-from streamarchive.transcription.openai_engine import OpenAIEngine
-from streamarchive.transcription.tokens import never_said
+from streamarchive.transcription.openai_engine import Arithmetics, OpenAIEngine
+from streamarchive.transcription.tokens import never_said, timed_lines, token_starts
+from streamarchive.transcription.words import TimedTokens
 
 torch.set_num_threads(1)
 model = sys.argv[1]
 sounds = [np.frombuffer(bytes.fromhex(line), "<f4") for line in sys.stdin.read().split()]
-stock, engine = whisper.load_model(model, device="cpu"), OpenAIEngine(model, "cpu")
-half = OpenAIEngine(model, "cpu", dtype=torch.bfloat16)
+stock = whisper.load_model(model, device="cpu")
+engine = OpenAIEngine(model, "cpu", arithmetics=Arithmetics(FLOAT32, FLOAT32))
+half = OpenAIEngine(model, "cpu", arithmetics=Arithmetics(BFLOAT16, BFLOAT16))
+small = OpenAIEngine(model, "cpu", arithmetics=Arithmetics(FLOAT32, ROW_INT8)) if eight_bits.can_run() else engine
 windows = [engine.encode(sound) for sound in sounds]
 
 def ours(some, language, beam_size, temperature=0.0, prompt=(), engine=engine):
@@ -69,6 +74,30 @@ def each(languages, size, options, **how):
         "theirs": [theirs(w, l, **options) for l in languages for w in windows],
     }
 
+def aligned(features, language):  # the first line, by us and by whisper's own means
+    words = engine.tokenizer(language)
+    (one,) = engine.decode([Ask(features, language, (), 7)], TranscribeOptions(beam_size=5), 0.0, lambda: False)
+    lines, _ = timed_lines(one.tokens, words.timestamp_begin, 1500)
+    (line,) = [TimedTokens(*line, language) for line in lines[:1]]
+    (ours,) = engine.align(features, [line], language, "transcribe")
+    seen = []
+    prefix = [*words.sot_sequence, words.no_timestamps]
+    see = lambda _layer, _inputs, outputs: seen.append(outputs[-1][0])
+    hooks = [block.cross_attn.register_forward_hook(see) for block in stock.decoder.blocks]
+    with torch.no_grad(), disable_sdpa():
+        logits = stock.decoder(torch.tensor([[*prefix, *line.tokens, words.eot]]), features)[0]
+    for hook in hooks:
+        hook.remove()
+    looked = torch.stack([seen[block][head] for block, head in engine._listening]).softmax(dim=-1)
+    std, mean = torch.std_mean(looked, dim=-2, keepdim=True, unbiased=False)
+    weights = median_filter((looked - mean) / std, 7).mean(dim=0)
+    first = len(prefix) - 1
+    rows = slice(first, first + len(line.tokens))
+    starts = token_starts(weights[rows, line.start : line.end].numpy()) + line.start
+    likely = logits[rows, : words.eot].softmax(dim=-1)
+    chances = [likely[at, token].item() for at, token in enumerate(line.tokens)]
+    return {"ours": [list(ours.starts), list(ours.probabilities)], "theirs": [starts.tolist(), chances]}
+
 noise = torch.randn(6, 50, 1500)
 prompt = tuple(engine.tokenizer("en").encode(" Questions about cars."))
 both = ("en", "zh")
@@ -83,7 +112,16 @@ print(json.dumps({
     },
     "batch": {"one by one": [ours([w], "en", 5)[0] for w in windows], "together": ours(windows, "en", 5)},
     "medians": torch.equal(alignment.smooth(noise), median_filter(noise, 7)),
-    "half": ours([w.bfloat16() for w in windows[:2]], "en", 5, engine=half),
+    "half": ours(windows[:2], "en", 5, engine=half),
+    "small": {
+        "one by one": [ours([w], "en", 5, engine=small)[0] for w in windows],
+        "together": ours(windows, "en", 5, engine=small),
+    },
+    "languages": {
+        "ours": [engine.languages(w) for w in windows],
+        "theirs": [stock.detect_language(w[0])[1] for w in windows],
+    },
+    "aligned": [aligned(windows[0], "en"), aligned(windows[3], "zh")],
 }))
 """
 
@@ -143,6 +181,33 @@ async def test_windows_that_finish_early_leave_those_that_do_not(decoded):
 async def test_a_decoder_in_sixteen_bits_says_the_same(decoded):
     full = decoded["beams"]["ours"][:2]
     assert [tokens for tokens, _, _ in decoded["half"]] == [tokens for tokens, _, _ in full]
+
+
+async def test_a_decoder_in_eight_bits_says_the_same_of_speech(decoded):
+    small = decoded["small"]["one by one"]
+    assert [tokens for tokens, _, _ in small[:2]] == [tokens for tokens, _, _ in decoded["beams"]["ours"][:2]]
+
+
+async def test_in_eight_bits_too_a_window_does_not_depend_on_those_beside_it(decoded):
+    together, alone = decoded["small"]["together"], decoded["small"]["one by one"]
+    assert [tokens for tokens, _, _ in together] == [tokens for tokens, _, _ in alone]
+    assert np.allclose([chances for _, *chances in together], [chances for _, *chances in alone], atol=1e-3)
+
+
+async def test_languages_are_as_likely_as_whisper_says(decoded):
+    ours, theirs = decoded["languages"]["ours"], decoded["languages"]["theirs"]
+    assert [sorted(chances) for chances in ours] == [sorted(chances) for chances in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert all(abs(chance - other[code]) < 1e-3 for code, chance in one.items())
+    assert {max(chances, key=chances.get) for chances in ours[:3]} == {"en", "zh"}
+
+
+async def test_tokens_are_placed_where_whispers_attention_places_them(decoded):
+    for aligned in decoded["aligned"]:
+        (starts, chances), (their_starts, their_chances) = aligned["ours"], aligned["theirs"]
+        assert starts == their_starts
+        assert len(set(starts)) > 5
+        assert np.allclose(chances, their_chances, atol=1e-3)
 
 
 async def test_attention_is_smoothed_as_whispers_is(decoded):
