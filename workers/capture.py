@@ -135,6 +135,8 @@ class Capture:
         self._written, self._moved = 0, 0.0
         """How much media there was when there was more than before, and when."""
         self._has_stalled = False
+        self._ahead = 0.0
+        """How many seconds before the newest media of the recording it begins, at most."""
         self._worthless = False
         """Its segments would hold what is neither picture nor sound to others."""
 
@@ -165,10 +167,11 @@ class Capture:
     async def running(self, missing: float | None) -> AsyncIterator[FfmpegProcess]:
         """ffmpeg at work in its folder; ended afterwards. `missing` is how many seconds are to be made good."""
         work, spool = await asyncio.to_thread(self._folders.prepare, self._number)
-        back = None
+        back, self._ahead = None, 0.0
         if missing is not None and self._way.listed:
             known = max(_KNOWN_SECONDS, 2 * max(self._way.listed))
             back = self._way.segments_of_last(missing + known)
+            self._ahead = sum(self._way.listed[-back:]) - missing
         arguments = commands.record(
             self._way.input(segments_back=back, thorough=self._manner.thorough),
             spool=None if self._manner.mute else spool,
@@ -205,6 +208,7 @@ class Capture:
 
     async def follow(self, process: FfmpegProcess, ledger: Ledger, orders: Orders) -> Trouble:
         """Commit files as they come; ffmpeg has ended then. See `run`."""
+        ledger.expect(self._number, self._ahead)
         trouble = await self._follow(process, ledger, orders)
         if trouble is None:
             await process.kill()
@@ -296,7 +300,7 @@ class Capture:
                         self._has_stalled = True
                         await process.stop(patience=self._patience.stop)
         await asyncio.to_thread(self._folders.prune_spool, self._number, keep=_SPOOL_FILES)
-        return True
+        return not ledger.is_undecided
 
     def _limit(self) -> float:
         if self._way.waits_for_encoder and not self._listed:

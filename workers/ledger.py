@@ -21,20 +21,21 @@ from typing import Self
 
 from streamarchive import jobs
 from streamarchive.catalogue import media_segments, recordings, streams
-from streamarchive.clock import Span, TakeClock
-from streamarchive.errors import UnreadableMediaError
-from streamarchive.media.overlap import Overlap
-from streamarchive.media.segments import SegmentTimes, read_times, whole_packets
+from streamarchive.clock import TICKS_PER_SECOND, Span, TakeClock
+from streamarchive.media.overlap import Overlap, seconds_of
 from streamarchive.models import GapReason, MediaSegment, Stream, Take
 from streamarchive.protocols import StoredObject
 from streamarchive.services import Services
 
+from .examined import Examined, examine, keep_only, packets_of
 from .folders import Folders, files_in, rewrite
 
 logger = logging.getLogger(__name__)
 
 _TAIL = 8
 """How many segments back a server is expected to repeat itself after a reconnect."""
+_LEFT_AHEAD = 60.0
+"""How many seconds before what is there a take may begin that another process has left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,9 @@ class Ledger:
         self._held: _Held | None = None
         self._overlap: Overlap | None = None
         self._overlap_of: int | None = None
+        self._ahead: dict[int, float] = {}
+        self._undecided: list[Path] = []
+        """Files of the take that `_overlap` is for, which may be older than all that is there."""
         self._rescuable: set[int] = set()
         self._waiting: set[int] = set()
 
@@ -94,7 +98,17 @@ class Ledger:
     def has_got(self, folder: int) -> bool:
         """Whether anything of the take in this folder is committed, or will be."""
         held = self._held is not None and self._held.folder == folder
-        return folder == self._folder or held or folder in self._waiting
+        undecided = bool(self._undecided) and folder == self._overlap_of
+        return folder == self._folder or held or undecided or folder in self._waiting
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether files wait for those behind them to tell whether they are new."""
+        return bool(self._undecided)
+
+    def expect(self, folder: int, ahead: float) -> None:
+        """The take in this folder begins at most so many seconds before the newest media that came."""
+        self._ahead[folder] = ahead
 
     def let_wait(self, folder: int) -> None:
         """What is in this folder cannot be stored now; `salvage` commits it later."""
@@ -134,10 +148,17 @@ class Ledger:
         """Bring a file into store and catalogue; it is gone from its folder, which has this number, afterwards.
 
         What is no whole number of packets is cut and marked as partial; what holds nothing, or only what a
-        server has sent before, is dropped. Raises `FencedError`, `StorageError`, `DatabaseError`; then the
-        file is still there.
+        server has sent before, is dropped. What may be older than the recording waits where it is. Raises
+        `FencedError`, `StorageError`, `DatabaseError`; then the file is still there.
         """
+        if file in self._undecided:
+            return
         found, joined = await self._new_in(file, folder)
+        if self._overlap is not None and self._overlap.undecided:
+            self._undecided.append(file)
+            await asyncio.to_thread(self.notice, folder)
+            return
+        await self._decide(folder)
         if found is None:
             logger.info("stream %s: %s holds nothing new", self.stream.id, file.name)
         elif found.sha256 != self._last_sha256:  # else the process died between the commit and the removal
@@ -145,16 +166,16 @@ class Ledger:
             self._overlap = None
         await asyncio.to_thread(file.unlink)
 
-    async def _new_in(self, file: Path, folder: int, *, killed: bool = False) -> tuple[_Examined | None, bool]:
+    async def _new_in(self, file: Path, folder: int, *, killed: bool = False) -> tuple[Examined | None, bool]:
         """What a file holds that is not there already, and whether that goes on exactly where the rest ends.
 
         The file keeps only that: what is looked for once is not looked for again, should an error follow. What is
         held back is settled once it is known what of it came again. `killed`: the file ends anywhere.
         """
         if folder != self._folder and self.has_media and self._overlap_of != folder:
-            self._overlap, self._overlap_of = await self._find_overlap(), folder
+            self._overlap, self._overlap_of = await self._find_overlap(folder), folder
         overlap = self._overlap
-        found = await asyncio.to_thread(_examine, file, overlap, killed=killed)
+        found = await asyncio.to_thread(examine, file, overlap, killed=killed)
         if found is not None and found.cut:
             await asyncio.to_thread(rewrite, file, found.data, found.modified_ns)
         if overlap is None or not overlap.over:
@@ -164,8 +185,26 @@ class Ledger:
         await self._settle(overlap.held)
         return found, joined
 
+    async def _decide(self, folder: int) -> None:
+        """Commit the files that waited; or drop them, if what is known came behind them."""
+        while self._undecided:
+            file = self._undecided[0]
+            if self._overlap is None or not self._overlap.met:
+                found = await asyncio.to_thread(examine, file, None)
+                if found is not None:
+                    await self._commit(file, folder, found, partial=False, joined=False)
+            await asyncio.to_thread(file.unlink)
+            del self._undecided[0]
+
+    async def _conclude(self, folder: int) -> None:
+        """Nothing more comes in this take: what waits is new."""
+        if self._overlap is not None and self._overlap.undecided:
+            self._overlap.give_up()
+            await self._settle(self._overlap.held)
+        await self._decide(folder)
+
     async def _commit(
-        self, file: Path, folder: int, found: _Examined, *, partial: bool, joined: bool, ends: bool = False
+        self, file: Path, folder: int, found: Examined, *, partial: bool, joined: bool, ends: bool = False
     ) -> None:
         """`ends`: its process has died since, so a gap begins behind it."""
         first = folder != self._folder
@@ -212,11 +251,11 @@ class Ledger:
             self.recording_id = recording_id
             await asyncio.to_thread(self.folders.publish_spool, recording_id)
 
-    def _place(self, found: _Examined, *, first: bool) -> tuple[TakeClock, Span]:
+    def _place(self, found: Examined, *, first: bool) -> tuple[TakeClock, Span]:
         start, duration = found.times.span(first_of_take=first)
         return (TakeClock(self._end_ticks) if first else self._clock).place(start, duration)
 
-    async def _find_overlap(self) -> Overlap:
+    async def _find_overlap(self, folder: int) -> Overlap:
         """What the server may send again: the end of what is committed, and what is held back."""
         segments, store = [], self._services.store
         if self.recording_id is not None:
@@ -225,8 +264,9 @@ class Ledger:
                     connection, self.recording_id, self._sequence - 1 - _TAIL
                 )
         tail = [b"".join([chunk async for chunk in store.read(segment.key)]) for segment in segments]
-        held = b"" if self._held is None else await asyncio.to_thread(_whole, self._held.file)
-        return await asyncio.to_thread(Overlap, tail, held)
+        held = b"" if self._held is None else await asyncio.to_thread(packets_of, self._held.file)
+        known = sum(segment.duration_ticks for segment in segments) / TICKS_PER_SECOND + seconds_of(held)
+        return await asyncio.to_thread(Overlap, tail, held, ahead=self._ahead.get(folder, 0.0) - known)
 
     async def _store(self, file: Path, folder: int) -> StoredObject:
         """Into the store by a second name, so that the first stays until the row is written."""
@@ -247,11 +287,12 @@ class Ledger:
 
     async def _hold(self, file: Path, folder: int) -> None:
         """Wait with what is new in a torn file until it is known whether it comes again."""
-        data = await asyncio.to_thread(_whole, file)
+        data = await asyncio.to_thread(packets_of, file)
         if not data or hashlib.sha256(data).hexdigest() == self._last_sha256:
             found, joined = None, False
         else:
             found, joined = await self._new_in(file, folder, killed=True)
+        await self._conclude(folder)
         if found is None:
             await asyncio.to_thread(shutil.rmtree, file.parent, ignore_errors=True)
             return
@@ -261,7 +302,7 @@ class Ledger:
     async def settle(self, *, older_than: float = 0.0) -> None:
         """Commit what is held back as it is, if it has been for so many seconds; see `commit` for errors."""
         if self._held is not None and time.monotonic() - self._held.since >= older_than:
-            await self._settle(await asyncio.to_thread(_whole, self._held.file))
+            await self._settle(await asyncio.to_thread(packets_of, self._held.file))
 
     async def _settle(self, data: bytes) -> None:
         """Commit `data` as what remains of the file that is held back."""
@@ -269,8 +310,8 @@ class Ledger:
         if held is None:
             return
         if data:
-            await asyncio.to_thread(_keep_only, held.file, data)
-            found = await asyncio.to_thread(_examine, held.file, None)
+            await asyncio.to_thread(keep_only, held.file, data)
+            found = await asyncio.to_thread(examine, held.file, None)
             if found is not None:
                 ends = held.folder != self._folder  # it begins its take, and so closes the gap before it
                 await self._commit(held.file, held.folder, found, partial=True, joined=held.joined, ends=ends)
@@ -321,6 +362,7 @@ class Ledger:
             if await asyncio.to_thread(files_in, self.folders.take(number)):
                 await self._part_from(number)
                 found = True
+            self._ahead.setdefault(number, _LEFT_AHEAD)
             await self.commit_rest(number)
         if found and before is not None:
             await self._part_from(before)
@@ -345,51 +387,7 @@ class Ledger:
                 break
             await self.commit(file, number)
         else:
+            await self._conclude(number)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self._overlap, self._overlap_of = None, None  # the next take may get the same number
-
-
-@dataclass(frozen=True, slots=True)
-class _Examined:
-    data: bytes
-    times: SegmentTimes
-    sha256: str
-    arrived_at: datetime
-    modified_ns: int
-    cut: bool
-    """The file holds more than this."""
-    torn: bool
-    """It does not end with a whole packet."""
-
-
-def _examine(file: Path, overlap: Overlap | None, *, killed: bool = False) -> _Examined | None:
-    """Read a file without a torn end and a known beginning; None if nothing is left. Blocks."""
-    state = file.stat()
-    written = file.read_bytes()
-    data = whole = written[: whole_packets(len(written))]
-    if overlap is not None and data:
-        data = overlap.trim(data, torn=killed)
-    try:
-        times = read_times(data)
-    except UnreadableMediaError:
-        return None
-    return _Examined(
-        data=data,
-        times=times,
-        sha256=hashlib.sha256(data).hexdigest(),
-        arrived_at=datetime.fromtimestamp(state.st_mtime, UTC),
-        modified_ns=state.st_mtime_ns,
-        cut=data != written,
-        torn=whole != written,
-    )
-
-
-def _whole(file: Path) -> bytes:
-    """The whole packets of a file. Blocks."""
-    data = file.read_bytes()
-    return data[: whole_packets(len(data))]
-
-
-def _keep_only(file: Path, data: bytes) -> None:
-    if file.read_bytes() != data:
-        rewrite(file, data, file.stat().st_mtime_ns)
+        self._ahead.pop(number, None)

@@ -5,6 +5,9 @@ or a frame of sound, is the same bytes each time, so the end of what is there al
 beginning of what comes next. The cut is made at a key frame. Where a process was killed, the file that it was
 writing is held back until then and gives way from the last key frame on that both have: nothing is lost and
 nothing doubled. What was committed cannot give way: there, the rest of its last group of pictures is lost.
+
+Where there is little yet, what comes again may begin before it. What is neither known nor surely new waits: if
+it is followed by what is known, it was sent before the recording began.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from streamarchive.clock import TICKS_PER_SECOND
+from streamarchive.errors import UnreadableMediaError
 from streamarchive.media.segments import (
     PACKET_BYTES,
     Track,
     is_key,
     packet_payload,
     packet_pid,
+    read_times,
     read_tracks,
     sound_frames,
 )
@@ -37,15 +43,19 @@ class Unit:
 class Overlap:
     """Takes from a new take what the last one has already."""
 
-    def __init__(self, tail: Sequence[bytes], held: bytes = b"") -> None:
+    def __init__(self, tail: Sequence[bytes], held: bytes = b"", *, ahead: float = 0.0) -> None:
         """`tail` holds the last segments that are committed, in order, `held` a torn file behind them.
 
+        The new take may begin so many seconds before all of these: what is known is not given up for so long.
         Takes some milliseconds a megabyte.
         """
         self.held = held
         """What of the torn file is to be committed, once `over`."""
         self.joined = False
         """Whether the new take goes on exactly where the old one ends: nothing is missing between them."""
+        self.met = False
+        """Whether anything has come that is known."""
+        self._ahead = ahead
         self._known = [unit.digest for data in tail for unit in units(data)]
         self._committed = len(self._known)
         self._held_units = units(held) if held else []
@@ -55,6 +65,15 @@ class Overlap:
     def over(self) -> bool:
         """Whether nothing more can come again."""
         return not self._known
+
+    @property
+    def undecided(self) -> bool:
+        """Whether what came so far may be older than all that is known."""
+        return not self.met and not self.over
+
+    def give_up(self) -> None:
+        """What came so far is new, and so is what follows."""
+        self._known = []
 
     def trim(self, data: bytes, *, torn: bool = False) -> bytes:
         """The segment without what is known already; empty if all of it is.
@@ -66,8 +85,11 @@ class Overlap:
         found = units(data)
         at, repeated = _match(self._known, [unit.digest for unit in found], torn=torn)
         if repeated == 0:
-            self._known = []
+            if self.met or self._ahead <= 0:
+                self.give_up()
+            self._ahead -= seconds_of(data)
             return data
+        self.met = True
         if torn and repeated == len(found):
             return b""
         if at + repeated < len(self._known):  # more may come again
@@ -110,6 +132,15 @@ def units(data: bytes) -> list[Unit]:
     if not track.video:
         return [unit for at, body in _bodies(data, pid, track) for unit in _frames(track.codec, at, body)]
     return [Unit(_digest(body), at if is_key(data, at) else None) for at, body in _bodies(data, pid, track)]
+
+
+def seconds_of(data: bytes) -> float:
+    """How long a segment lasts; nothing if it cannot be read."""
+    try:
+        _, ticks = read_times(data).span(first_of_take=True)
+    except UnreadableMediaError:
+        return 0.0
+    return ticks / TICKS_PER_SECOND
 
 
 def _frames(codec: str, at: int, body: bytes) -> Iterator[Unit]:

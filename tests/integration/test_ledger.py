@@ -130,3 +130,50 @@ async def test_what_waits_for_the_store_is_not_doubled_when_it_is_tried_again(
     known = [unit.digest for data in seconds for unit in units(data)]
     assert set(found) >= {known.index(unit.digest) for data in (*seconds[:2], *coming) for unit in units(data)}
     assert len(gaps) == missed
+
+
+@pytest.mark.parametrize("known", [0.9, 1.9], ids=["torn", "finished and torn"])
+@pytest.mark.parametrize("again", [True, False], ids=["a new recorder", "the same recorder"])
+async def test_what_was_sent_before_the_recording_began_does_not_come_into_it(
+    services, ledger, seconds, known, again
+):
+    """Killed after a moment; what is asked for again reaches back further than what is there."""
+    first = [seconds[4]] * (known > 1) + [torn(seconds[5 if known > 1 else 4], 0.9)]
+    await ledger.commit_rest(take(ledger, *first))
+    await ledger.note(GapReason.PROCESS_DIED, "killed")
+    number = take(ledger, seconds[0] + seconds[1], seconds[2] + seconds[3], seconds[4] + seconds[5], seconds[6])
+    if again:
+        stream, *_ = await state(services, ledger.stream.id)
+        ledger = await Ledger.open(services, stream, ledger.folders)
+        await ledger.salvage()
+    else:
+        ledger.expect(number, 6.0)
+        for name in range(4):
+            await ledger.commit(ledger.folders.take(number) / f"s{name:08d}.ts", number)
+            assert ledger.has_got(number)
+        await ledger.commit_rest(number, listed="s00000003.ts")
+    await ledger.finish()
+    found, gaps = await places(services, ledger, seconds)
+    assert found == list(range(4 * RATE, 7 * RATE))
+    assert gaps == []
+
+
+@pytest.mark.parametrize("finished", [2, 4], ids=["the take ends first", "it is waited for long enough"])
+async def test_what_has_nothing_in_common_is_kept_in_order(services, ledger, seconds, finished):
+    """A source that sends something else than before, though it was asked for what it had sent."""
+    await ledger.commit_rest(take(ledger, torn(seconds[0], 0.9)))
+    await ledger.note(GapReason.PROCESS_DIED, "killed")
+    number = take(ledger, *seconds[2 : 2 + finished])
+    ledger.expect(number, 3.0)
+    there = []
+    for name in range(finished):
+        await ledger.commit(ledger.folders.take(number) / f"s{name:08d}.ts", number)
+        _, segments, *_ = await state(services, ledger.stream.id)
+        there.append(len(segments))
+    assert there == [0, 0, 0, 5][:finished], "nothing is committed before what may stand in front of it"
+    await ledger.commit_rest(number, listed=f"s{finished - 1:08d}.ts")
+    await ledger.finish()
+    found, gaps = await places(services, ledger, seconds)
+    assert found == [*found[: found.index(2 * RATE)], *range(2 * RATE, (2 + finished) * RATE)]
+    assert len(found) > finished * RATE + 20
+    assert len(gaps) == 1
