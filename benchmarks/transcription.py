@@ -27,6 +27,7 @@ import time
 import wave
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -230,12 +231,25 @@ class CannotRunError(Exception):
     """A contestant failed; in its own words."""
 
 
-def measured(name: str, file: Path, model: Path, device: str, threads: int) -> dict[str, float]:
+@dataclass(frozen=True)
+class Match:
+    """What all contestants have in common."""
+
+    size: str
+    model: Path
+    file: Path
+    minutes: float
+    device: str
+    threads: int
+
+
+def measured(name: str, match: Match) -> dict[str, float]:
     """Run one contestant in a process of its own. Raises `CannotRunError`."""
-    arguments = ["--contestant", name, "--file", file, "--model", model, "--device", device]
+    threads = str(match.threads)
+    arguments = ["--contestant", name, "--file", match.file, "--model", match.model, "--device", match.device]
     finished = subprocess.run(
-        [sys.executable, __file__, *map(str, arguments), "--threads", str(threads)],
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": _path()},
+        [sys.executable, __file__, *map(str, arguments), "--threads", threads],
+        env={**os.environ, "OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": _path()},
         capture_output=True,
         text=True,
     )
@@ -272,35 +286,26 @@ def best(names: Sequence[str], rounds: int, measure: Callable[[str], Figures], c
     return found
 
 
-def compare(
-    size: str,
-    model: Path,
-    file: Path,
-    minutes: float,
-    device: str,
-    threads: int,
-    rounds: int,
-    names: Sequence[str],
-) -> None:
+def compare(match: Match, rounds: int, names: Sequence[str]) -> None:
     """A table of these contestants; ratios are to the first, by processor time or, on a GPU, by wall time."""
-    counts, memory_of = ("wall", "GPU") if device == "cuda" else ("cpu", "peak")
-    measured(PREPARE, file, model, device, threads)
-    found = best(names, rounds, lambda name: measured(name, file, model, device, threads), counts)
+    measured(PREPARE, match)
+    on_gpu = match.device == "cuda"
+    counts, memory_of, ratio = ("wall", "GPU", "faster") if on_gpu else ("cpu", "peak", "less CPU")
+    found = best(names, rounds, lambda name: measured(name, match), counts)
     print(
-        f"\n{size}, {threads} thread{'s' * (threads > 1)}, {minutes:g} min of speech, "
+        f"\n{match.size}, {match.threads} thread{'s' * (match.threads > 1)}, {match.minutes:g} min of speech, "
         f"beam 5 unless said otherwise{f', best of {rounds} rounds' if rounds > 1 else ''}"
     )
-    ratio = "faster" if device == "cuda" else "less CPU"
     print(f"{'':28}{'CPU s/hour':>11}{'wall s/hour':>12}{memory_of + ' MB':>9}{'words':>7}{ratio:>10}")
     plain = 0.0
     for name, figures in found.items():
         if isinstance(figures, CannotRunError):
-            if device == "cpu" or "faster" not in name:
+            if not on_gpu or "faster" not in name:
                 raise figures
-            print(f"{name:28}cannot use this GPU: {figures}", flush=True)
+            print(f"{name:28}cannot use this GPU: {figures}")
             continue
         plain = plain or figures[counts]
-        hour = 60 / minutes
+        hour = 60 / match.minutes
         print(
             f"{name:28}{figures['cpu'] * hour:11.0f}{figures['wall'] * hour:12.1f}{figures['peak_mb']:9.0f}"
             f"{figures['words']:7.0f}{plain / figures[counts]:9.1f}x",
@@ -311,12 +316,12 @@ def compare(
 def memory(folder: Path, names: Sequence[str]) -> None:
     """Peak memory of a pass with the bundled checkpoint over one hour and over six; speech comes in batches."""
     print("\npeak memory of a pass, both processes, bundled checkpoint, two minutes of each half hour are speech")
-    measured(PREPARE, folder, DEMO, "cpu", 1)
+    measured(PREPARE, Match("demo", DEMO, folder, 0, "cpu", 1))
     for engine in names:
         peaks = []
         for hours in (1, 6):
             file = conversation(folder, hours * 60, times=5, silence_minutes=28)
-            found = measured(engine, file, DEMO, "cpu", 1)
+            found = measured(engine, Match("demo", DEMO, file, hours * 60, "cpu", 1))
             file.unlink()
             peaks.append(found["peak_mb"])
             print(f"{engine:28}{hours} h: {found['peak_mb']:.0f} MB, {found['cpu']:.0f} s CPU", flush=True)
@@ -390,7 +395,7 @@ def main() -> None:
             model = DEMO if size == "demo" else shapes.make(size, folder)
             for threads in map(int, (chosen.threads or _threads(device)).split(",")):
                 if threads == 1 or size in ("demo", "base") or device == "cuda":
-                    compare(size, model, file, minutes, device, threads, chosen.rounds, names)
+                    compare(Match(size, model, file, minutes, device, threads), chosen.rounds, names)
             _tell_choices(folder / "cache" / "streamarchive" / "measured")
             if size != "demo":
                 model.unlink()

@@ -68,7 +68,7 @@ class Disk:
         return 1 - self.available / self.total
 
 
-def told(disks: list[Disk], watermarks: Watermarks) -> tuple[bool, str]:
+def fullness(disks: list[Disk], watermarks: Watermarks) -> tuple[bool, str]:
     """Whether every disk is under the low watermark, and a sentence about the disk nearest to it."""
     if not disks:
         return True, "the server does not say how large its disks are"

@@ -10,7 +10,7 @@ from elasticsearch import ApiError
 
 from streamarchive.errors import SearchError
 from streamarchive.protocols import SearchFinding
-from streamarchive.search.elastic_disks import Disk, Watermarks, told
+from streamarchive.search.elastic_disks import Disk, Watermarks, fullness
 from streamarchive.search.elastic_indexes import Indexes
 from streamarchive.search.elastic_server import Server
 
@@ -141,7 +141,7 @@ class Inspection:
         disks = [Disk(total["total_in_bytes"], total["available_in_bytes"]) for total in totals]
         settings = await self._client.cluster.get_settings(include_defaults=True, flat_settings=True)
         merged = {**settings["defaults"], **settings["persistent"], **settings["transient"]}
-        enough, sentence = told(disks, Watermarks.of(merged))
+        enough, sentence = fullness(disks, Watermarks.of(merged))
         blocks = await self._client.indices.get_settings(
             index=self._name, name="index.blocks.read_only_allow_delete", flat_settings=True
         )

@@ -54,7 +54,8 @@ def in_half(module: Any, dtype: torch.dtype) -> Any:  # noqa: ANN401 - whisper h
     """Its linear layers and convolutions in half precision.
 
     Whisper's own keep 32 bits and round their weights anew in each call, to the same numbers. Norms compute in 32
-    bits and round: whisper's by turning all of what they are given into 32 bits and back, torch's as they go.
+    bits and round: whisper's by turning all of what they are given into 32 bits and back, torch's as they go,
+    which it can on a CPU alone.
     """
     import torch
     from whisper.model import Conv1d, LayerNorm, Linear
@@ -62,13 +63,14 @@ def in_half(module: Any, dtype: torch.dtype) -> Any:  # noqa: ANN401 - whisper h
     for part in module.modules():
         if isinstance(part, Linear | Conv1d):
             part.to(dtype)
-        elif isinstance(part, LayerNorm) and dtype == torch.bfloat16:
+        elif isinstance(part, LayerNorm) and part.weight.device.type == "cpu":
             part.__class__ = torch.nn.LayerNorm
     return module
 
 
 _INT8_BACKEND = "onednn"
 _TIMES = 5
+"""A block is timed so often: it takes a moment, and the best of few is left to chance."""
 
 
 def in_dynamic_int8(module: Any) -> Any:  # noqa: ANN401
